@@ -1,0 +1,150 @@
+//! What could not be counted, and why? A record with the whole business context, kept until someone resolves it.
+
+use std::fmt;
+
+use crate::ids::{CustomerId, MeterId, TenantId};
+use crate::summary::RecordId;
+use crate::time::{EventTime, ReceiveTime};
+
+/// Why usage waits. Each kind has one owner role and one way to resolve it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExceptionKind {
+    /// The bytes are no valid event.
+    Malformed,
+    /// Same identity, other content.
+    Conflict,
+    /// No meter reads this event type.
+    UnknownMeter,
+    /// No customer has this subject.
+    UnmappedSubject,
+    /// The customer has no subscription at the event's time.
+    MissingContract,
+    /// The subscription's rate card does not price the meter.
+    MissingPrice,
+    /// The meter cannot take this event's value.
+    RefusedValue,
+    /// A new dimension value or unique member beyond the meter's cap.
+    CardinalityExceeded,
+    /// Its time is ahead of our clock by more than producers' clocks may be.
+    BadClock,
+    /// Its billing period can no longer be corrected.
+    TooLate,
+}
+
+impl ExceptionKind {
+    pub const ALL: [Self; 10] = [
+        Self::Malformed,
+        Self::Conflict,
+        Self::UnknownMeter,
+        Self::UnmappedSubject,
+        Self::MissingContract,
+        Self::MissingPrice,
+        Self::RefusedValue,
+        Self::CardinalityExceeded,
+        Self::BadClock,
+        Self::TooLate,
+    ];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Conflict => "conflict",
+            Self::UnknownMeter => "unknown_meter",
+            Self::UnmappedSubject => "unmapped_subject",
+            Self::MissingContract => "missing_contract",
+            Self::MissingPrice => "missing_price",
+            Self::RefusedValue => "refused_value",
+            Self::CardinalityExceeded => "cardinality_exceeded",
+            Self::BadClock => "bad_clock",
+            Self::TooLate => "too_late",
+        }
+    }
+
+    /// Who can resolve it.
+    #[must_use]
+    pub fn owner(self) -> &'static str {
+        match self {
+            Self::Malformed | Self::Conflict | Self::RefusedValue | Self::BadClock => "product",
+            Self::UnknownMeter | Self::CardinalityExceeded => "metering",
+            Self::UnmappedSubject | Self::MissingContract => "sales operations",
+            Self::MissingPrice | Self::TooLate => "finance",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Malformed => "correct the producer and send the event again",
+            Self::Conflict => "find out which of the two is right; the first one was counted",
+            Self::UnknownMeter => "add a meter for this event type to the catalog, then replay",
+            Self::UnmappedSubject => "add the subject to a customer in the catalog, then replay",
+            Self::MissingContract => "add or extend a subscription of the customer, then replay",
+            Self::MissingPrice => "add a charge for the meter to the rate card, then replay",
+            Self::RefusedValue => "correct the producer, or the meter's expression or scale, then replay",
+            Self::CardinalityExceeded => "raise groups_max or drop the dimension, then replay",
+            Self::BadClock => "correct the producer's clock; replay when the time has come",
+            Self::TooLate => "its billing period is beyond the correction horizon; agree on a manual adjustment",
+        }
+    }
+
+    /// Whether a replay can book it once the catalog or the clock allows.
+    #[must_use]
+    pub fn replayable(self) -> bool {
+        !matches!(self, Self::Malformed | Self::Conflict)
+    }
+}
+
+impl fmt::Display for ExceptionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One thing that waits. Its id is a function of what waits, so the same event never waits twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExceptionRecord {
+    pub id: RecordId,
+    pub kind: ExceptionKind,
+    pub tenant: TenantId,
+    /// What is wrong, in a sentence for a person.
+    pub reason: String,
+    /// Set when only this meter could not take the event; the others have counted it.
+    pub meter: Option<MeterId>,
+    pub customer: Option<CustomerId>,
+    pub event: Option<EventRef>,
+    pub received_at: ReceiveTime,
+    /// The event as it came, cut at [`crate::limits::EXCEPTION_PAYLOAD_BYTES_MAX`].
+    pub payload: Vec<u8>,
+    /// Where it came from: a file and line, an API key, a topic and offset.
+    pub origin: String,
+    pub status: ExceptionStatus,
+}
+
+/// What is known of the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRef {
+    pub source: String,
+    pub id: String,
+    pub event_type: String,
+    pub subject: String,
+    pub time: EventTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExceptionStatus {
+    Open,
+    /// A replay has counted it.
+    Resolved,
+}
+
+impl ExceptionStatus {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Resolved => "resolved",
+        }
+    }
+}
