@@ -26,7 +26,9 @@ pub enum NumberError {
     TooPrecise,
     #[error("the number is too large to be kept exactly in 128 bits")]
     Overflow,
-    #[error("{value} has more than {scale} fractional digits, the scale declared for it; widen the scale or send fewer digits")]
+    #[error(
+        "{value} has more than {scale} fractional digits, the scale declared for it; widen the scale or send fewer digits"
+    )]
     BeyondScale { value: Decimal, scale: u32 },
 }
 
@@ -81,9 +83,7 @@ impl Decimal {
             let numerator = times_power_of_ten(self.mantissa, scale - self.scale)?;
             return Ok(Self::new(divide_half_away(numerator, divisor), scale));
         }
-        let whole = divisor
-            .checked_mul(power_of_ten(self.scale - scale)?)
-            .ok_or(NumberError::Overflow)?;
+        let whole = divisor.checked_mul(power_of_ten(self.scale - scale)?).ok_or(NumberError::Overflow)?;
         Ok(Self::new(divide_half_away(self.mantissa, whole), scale))
     }
 
@@ -91,10 +91,7 @@ impl Decimal {
     /// [`NumberError::Overflow`]
     pub fn add(self, other: Self) -> Result<Self, NumberError> {
         let scale = self.scale.max(other.scale);
-        let sum = self
-            .to_scaled(scale)?
-            .checked_add(other.to_scaled(scale)?)
-            .ok_or(NumberError::Overflow)?;
+        let sum = self.to_scaled(scale)?.checked_add(other.to_scaled(scale)?).ok_or(NumberError::Overflow)?;
         Ok(Self::new(sum, scale))
     }
 
@@ -107,10 +104,7 @@ impl Decimal {
     /// # Errors
     /// [`NumberError::Overflow`] or [`NumberError::TooPrecise`]
     pub fn mul(self, other: Self) -> Result<Self, NumberError> {
-        let mantissa = self
-            .mantissa
-            .checked_mul(other.mantissa)
-            .ok_or(NumberError::Overflow)?;
+        let mantissa = self.mantissa.checked_mul(other.mantissa).ok_or(NumberError::Overflow)?;
         let product = Self { mantissa, scale: self.scale + other.scale }.normalized();
         if product.scale > SCALE_MAX {
             return Err(NumberError::TooPrecise);
@@ -184,9 +178,7 @@ fn times_power_of_ten(mantissa: i128, exponent: u32) -> Result<i128, NumberError
     if mantissa == 0 || exponent == 0 {
         return Ok(mantissa);
     }
-    mantissa
-        .checked_mul(power_of_ten(exponent)?)
-        .ok_or(NumberError::Overflow)
+    mantissa.checked_mul(power_of_ten(exponent)?).ok_or(NumberError::Overflow)
 }
 
 /// Half away from zero, the rule of European and US billing alike: 0.5 becomes 1 and -0.5 becomes -1.
@@ -194,11 +186,7 @@ fn divide_half_away(numerator: i128, divisor: i128) -> i128 {
     let (quotient, remainder) = (numerator / divisor, numerator % divisor);
     // `remainder >= divisor - remainder` instead of doubling: doubling could overflow.
     let magnitude = remainder.unsigned_abs();
-    if magnitude >= divisor.unsigned_abs() - magnitude {
-        quotient + numerator.signum()
-    } else {
-        quotient
-    }
+    if magnitude >= divisor.unsigned_abs() - magnitude { quotient + numerator.signum() } else { quotient }
 }
 
 impl Ord for Decimal {
@@ -322,9 +310,7 @@ fn read_exponent(bytes: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let magnitude = digits
-        .iter()
-        .fold(0_i64, |sum, byte| (sum * 10 + i64::from(byte - b'0')).min(1_000_000));
+    let magnitude = digits.iter().fold(0_i64, |sum, byte| (sum * 10 + i64::from(byte - b'0')).min(1_000_000));
     Some(sign * magnitude)
 }
 
@@ -373,7 +359,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_is_refused() {
-        for text in ["", "-", ".", "1.", "abc", "1e", "1e+", "NaN", "Infinity", "0x10", "1 ", "1_000", "--1"] {
+        for text in ["", "-", ".", "1.", "abc", "1e", "1e+", "NaN", "Infinity", "0x10", "1 ", "1_000", "--1"]
+        {
             assert!(matches!(text.parse::<Decimal>(), Err(NumberError::NotANumber { .. })), "{text:?}");
         }
     }
@@ -413,7 +400,9 @@ mod tests {
 
     #[test]
     fn packages_are_whole() {
-        for (quantity, size, packages) in [("0", "10", 0), ("1", "10", 1), ("10", "10", 1), ("10.1", "10", 2), ("-3", "10", 0)] {
+        for (quantity, size, packages) in
+            [("0", "10", 0), ("1", "10", 1), ("10", "10", 1), ("10.1", "10", 2), ("-3", "10", 0)]
+        {
             assert_eq!(decimal(quantity).packages_of(decimal(size)), Ok(packages), "{quantity}");
         }
     }

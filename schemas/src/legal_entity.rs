@@ -53,7 +53,8 @@ impl std::str::FromStr for AccountingPeriod {
         let plain = bytes.len() == 7
             && bytes[4] == b'-'
             && bytes.iter().enumerate().all(|(at, byte)| at == 4 || byte.is_ascii_digit());
-        let parsed = || Some(Self { year: text.get(..4)?.parse().ok()?, month: text.get(5..)?.parse().ok()? });
+        let parsed =
+            || Some(Self { year: text.get(..4)?.parse().ok()?, month: text.get(5..)?.parse().ok()? });
         match parsed() {
             Some(period) if plain && (1..=12).contains(&period.month) => Ok(period),
             _ => Err(AccountingPeriodError { text: text.chars().take(32).collect() }),

@@ -14,7 +14,9 @@ pub enum CurrencyError {
     #[error("`{code}` is not a current ISO 4217 code; write three capital letters such as USD, EUR or JPY")]
     Unknown { code: String },
     /// Gold, special drawing rights, test codes.
-    #[error("`{code}` has no minor unit in ISO 4217, so nothing can be invoiced in it; use the currency of the invoice")]
+    #[error(
+        "`{code}` has no minor unit in ISO 4217, so nothing can be invoiced in it; use the currency of the invoice"
+    )]
     NoMinorUnit { code: String },
 }
 
@@ -36,7 +38,8 @@ impl FromStr for Currency {
 
     fn from_str(code: &str) -> Result<Self, CurrencyError> {
         let shown = || code.chars().take(16).collect::<String>();
-        let currency = iso_currency::Currency::from_code(code).ok_or_else(|| CurrencyError::Unknown { code: shown() })?;
+        let currency = iso_currency::Currency::from_code(code)
+            .ok_or_else(|| CurrencyError::Unknown { code: shown() })?;
         match currency.exponent() {
             Some(_) => Ok(Self(currency)),
             None => Err(CurrencyError::NoMinorUnit { code: shown() }),

@@ -284,7 +284,8 @@ impl From<&exception::ExceptionRecord> for ExceptionRecord {
             received_at: record.received_at.to_string(),
             origin: record.origin.clone(),
             payload,
-            payload_base64: lossy.then(|| base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &record.payload)),
+            payload_base64: lossy
+                .then(|| base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &record.payload)),
         }
     }
 }
