@@ -7,3 +7,4 @@ pub mod aggregate;
 pub mod batch;
 pub mod calendar;
 pub mod identity;
+pub mod rate;
