@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use tidemark_schemas::ids::TenantId;
+use tidemark_schemas::ids::{MeterId, TenantId};
+use tidemark_schemas::summary::RecordId;
 use tidemark_schemas::time::{EventTime, ReceiveTime};
 
 use crate::identity::{ContentDigest, Identity};
@@ -42,8 +43,17 @@ pub struct EventBlock {
     pub dimension_values: Vec<Vec<String>>,
     /// Inputs that are no valid event.
     pub rejections: Vec<Rejection>,
-    /// Set when these events waited as exceptions and are booked now: they are known, so dedupe does not apply.
-    pub replay: bool,
+    /// `[event]` when these events waited as exceptions and are booked now, otherwise empty. Their identities are
+    /// remembered already, so dedupe does not apply.
+    pub replays: Vec<ReplayOf>,
+}
+
+/// Which waiting exception an event of a replay comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayOf {
+    pub exception: RecordId,
+    /// Set when only this meter could not take the event; its other meters have counted it.
+    pub meter: Option<MeterId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +117,7 @@ impl EventBlock {
             refusals: Vec::new(),
             dimension_values: Vec::new(),
             rejections: Vec::new(),
-            replay: false,
+            replays: Vec::new(),
         }
     }
 

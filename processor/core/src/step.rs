@@ -1,0 +1,259 @@
+//! What does a block of events do to the state? The whole path of an event, on one screen.
+//!
+//! Keeps: I-1 (an event changes each window it feeds once), I-2 (conflicts are parked), I-3 (closed windows only get
+//! adjustments), I-8 (every event has one fate), I-10: events are taken one by one in log order, and whatever falls due
+//! is settled before the next event, so block boundaries cannot show.
+
+use tidemark_schemas::exception::ExceptionKind;
+use tidemark_schemas::time::EventTime;
+
+use crate::aggregate::{Aggregate, merge_into};
+use crate::batch::EventBlock;
+use crate::changes::{Changes, Fate, Fates};
+use crate::identity::{Remembered, Seen};
+use crate::resolve::{Feed, Park, Resolved, ResolvedEvent};
+use crate::settle::{Due, next_multiple, settle_due};
+use crate::state::{Task, Timer, Window};
+use crate::terms::Terms;
+use crate::working::Working;
+
+/// A block ready for the partition: resolved, with what the store remembers of each identity.
+pub struct Prepared<'a> {
+    pub block: &'a EventBlock,
+    pub resolved: &'a Resolved,
+    /// One per event.
+    pub remembered: &'a [Option<Remembered>],
+}
+
+/// Takes events from `from` on and answers how many of the block's events are done. Less than all, or [`Due::Waiting`]
+/// after the last, means: commit, load what is needed, and go on.
+pub fn step(
+    terms: &Terms,
+    working: &mut Working,
+    prepared: &Prepared<'_>,
+    from: usize,
+    fates: &mut Fates,
+    changes: &mut Changes,
+) -> (usize, Due) {
+    for event in from..prepared.block.len() {
+        if settle_due(terms, working, changes) == Due::Waiting {
+            return (event, Due::Waiting);
+        }
+        let fate = take(terms, working, prepared, event, fates);
+        count(working, prepared.block, fate);
+        fates.events.push(fate);
+    }
+    (prepared.block.len(), settle_due(terms, working, changes))
+}
+
+/// Counts inputs that are no events. Once per block.
+pub fn count_rejections(working: &mut Working, block: &EventBlock) {
+    let rejected = block.rejections.len() as u64;
+    working.progress.counts.received += rejected;
+    working.progress.counts.rejected += rejected;
+}
+
+fn take(
+    terms: &Terms,
+    working: &mut Working,
+    prepared: &Prepared<'_>,
+    event: usize,
+    fates: &mut Fates,
+) -> Fate {
+    let Prepared { block, resolved, remembered } = prepared;
+    let watermark = working.progress.watermark(terms.timing().disorder_micros);
+    let resolved_event = &resolved.events[event];
+    if block.replays.is_empty() {
+        let (identity, digest) = (block.identities[event], block.digests[event]);
+        let before = working.fresh.get(&identity).copied().or(remembered[event]);
+        match Seen::of(before, digest, watermark.unwrap_or(EventTime::MIN)) {
+            Seen::Again => return Fate::Again,
+            Seen::Conflict => return park(fates, event, conflict(block)),
+            Seen::First => {}
+        }
+        working.fresh.insert(identity, Remembered { digest, forget_day: resolved_event.forget_day });
+    }
+    if let Some(reason) = &resolved_event.park {
+        if reason.kind != ExceptionKind::BadClock {
+            working.progress.newest = working.progress.newest.max(Some(block.times[event]));
+        }
+        return park(fates, event, reason.clone());
+    }
+    working.progress.newest = working.progress.newest.max(Some(block.times[event]));
+    if let Some(late) = too_late(terms, resolved_event, watermark) {
+        return park(fates, event, late);
+    }
+    feed_all(terms, working, prepared, event, watermark, fates)
+}
+
+/// Feeds every meter that can take the event; those that cannot wait alone.
+fn feed_all(
+    terms: &Terms,
+    working: &mut Working,
+    prepared: &Prepared<'_>,
+    event: usize,
+    watermark: Option<EventTime>,
+    fates: &mut Fates,
+) -> Fate {
+    let Prepared { block, resolved, .. } = prepared;
+    let resolved_event = &resolved.events[event];
+    let range = |range: &std::ops::Range<u32>| range.start as usize..range.end as usize;
+    let only = block.replays.get(event).and_then(|replay| replay.meter.as_ref());
+    let wanted = |meter: u16| only.is_none_or(|only| terms.meter(usize::from(meter)).id == *only);
+    let (mut fed, mut first_refused) = (false, None);
+    for feed in resolved.feeds[range(&resolved_event.feeds)].iter().filter(|feed| wanted(feed.meter)) {
+        match apply(terms, working, prepared, event, feed, watermark) {
+            Ok(()) => fed = true,
+            Err(refused) => {
+                first_refused.get_or_insert(refused.kind);
+                fates.parked.push((event as u32, refused));
+            }
+        }
+    }
+    for refused in &resolved.parks[range(&resolved_event.parks)] {
+        if refused.meter.is_none_or(wanted) {
+            first_refused.get_or_insert(refused.kind);
+            fates.parked.push((event as u32, refused.clone()));
+        }
+    }
+    if fed {
+        let latest = &mut working.progress.latest_period_end;
+        *latest = (*latest).max(Some(resolved_event.period_end));
+    }
+    match first_refused {
+        // A meter that still refuses leaves its replayed exception as it was.
+        Some(kind) if !fed || only.is_some() => Fate::Parked(kind),
+        _ => {
+            if !block.replays.is_empty() {
+                fates.resolved.push(event as u32);
+            }
+            Fate::Counted
+        }
+    }
+}
+
+/// Adds one value to its window, opening the group and the window where they are new.
+fn apply(
+    terms: &Terms,
+    working: &mut Working,
+    prepared: &Prepared<'_>,
+    event: usize,
+    feed: &Feed,
+    watermark: Option<EventTime>,
+) -> Result<(), Park> {
+    let Prepared { block, resolved, .. } = prepared;
+    let planned = &resolved.windows[feed.window as usize];
+    let meter = terms.meter(usize::from(feed.meter));
+    let refused = |kind, reason: String| Park { kind, meter: Some(feed.meter), reason };
+    let (time, identity) = (block.times[event], block.identities[event]);
+    let one = Aggregate::of(meter.aggregation, feed.value, time, identity)
+        .map_err(|error| refused(ExceptionKind::RefusedValue, error.to_string()))?;
+    let window = working.windows.get(&planned.key);
+    for part in window.iter().flat_map(|window| [&window.settled, &window.pending]).flatten() {
+        part.check_room(&one)
+            .map_err(|error| refused(ExceptionKind::CardinalityExceeded, error.to_string()))?;
+    }
+    open_group(working, resolved, planned.group as usize)
+        .map_err(|reason| refused(ExceptionKind::CardinalityExceeded, reason))?;
+    let digest = evidence_digest(working, block, event);
+    let window = working.windows.change(planned.key).get_or_insert_with(|| Window {
+        end: planned.end,
+        period: planned.period,
+        series: planned.series,
+        effective_from: planned.effective_from,
+        settled: None,
+        pending: None,
+        evidence: Default::default(),
+        revision: 0,
+        reported: tidemark_schemas::Decimal::ZERO,
+    });
+    if window.pending.is_none() {
+        let due = settle_at(terms, window, watermark);
+        working.timers.set(Timer { due, task: Task::Settle(planned.key) });
+    }
+    merge_into(&mut window.pending, &one).expect("room was checked");
+    window.evidence.events += 1;
+    window.evidence.digest = window.evidence.digest.wrapping_add(digest);
+    Ok(())
+}
+
+/// When what is pending will be reported: at the window's close, or with the next adjustments when it has closed (I-3).
+fn settle_at(terms: &Terms, window: &Window, watermark: Option<EventTime>) -> EventTime {
+    let timing = terms.timing();
+    let close = window.end.plus_micros(timing.grace_micros);
+    match watermark {
+        Some(watermark) if close <= watermark => next_multiple(watermark, timing.adjust_every_micros),
+        _ => close,
+    }
+}
+
+/// Opens the group unless it is open; a subscription's groups of one meter are capped.
+fn open_group(working: &mut Working, resolved: &Resolved, group: usize) -> Result<(), String> {
+    let planned = &resolved.groups[group];
+    if working.groups.get(&planned.id).is_some() {
+        return Ok(());
+    }
+    let count = working.group_counts.get(&planned.count).copied().unwrap_or(0);
+    if count >= planned.groups_max {
+        return Err(format!(
+            "meter `{}` of subscription `{}` has {count} combinations of dimension values already, its cap",
+            planned.row.meter, planned.row.subscription
+        ));
+    }
+    *working.group_counts.change(planned.count) = Some(count + 1);
+    *working.groups.change(planned.id) = Some(planned.row.clone());
+    Ok(())
+}
+
+/// What one event adds to the evidence of a window: a keyed hash of its identity and content.
+fn evidence_digest(working: &Working, block: &EventBlock, event: usize) -> u128 {
+    let mut hasher = working.key.hasher();
+    hasher.number128(block.identities[event].0);
+    hasher.number(block.digests[event].0);
+    hasher.finish128()
+}
+
+fn too_late(terms: &Terms, event: &ResolvedEvent, watermark: Option<EventTime>) -> Option<Park> {
+    let last = event.period_end.plus_micros(terms.timing().horizon_micros);
+    let watermark = watermark.filter(|watermark| last <= *watermark)?;
+    let reason = format!(
+        "its billing period ended {} and could be corrected until {last}; the watermark is at {watermark}",
+        event.period_end
+    );
+    Some(Park { kind: ExceptionKind::TooLate, meter: None, reason })
+}
+
+fn conflict(block: &EventBlock) -> Park {
+    let reason = format!(
+        "an event with the same source and id but other content was counted before; this one was received from {}",
+        block.origin
+    );
+    Park { kind: ExceptionKind::Conflict, meter: None, reason }
+}
+
+fn park(fates: &mut Fates, event: usize, park: Park) -> Fate {
+    let kind = park.kind;
+    fates.parked.push((event as u32, park));
+    Fate::Parked(kind)
+}
+
+/// I-8. A replay counts what already was received: it moves from waiting to counted, once, when the whole event waited.
+fn count(working: &mut Working, block: &EventBlock, fate: Fate) {
+    let counts = &mut working.progress.counts;
+    match fate {
+        Fate::Counted if block.replays.is_empty() => counts.counted += 1,
+        Fate::Again => counts.again += 1,
+        Fate::Parked(_) if block.replays.is_empty() => counts.exceptions += 1,
+        Fate::Counted | Fate::Parked(_) => return,
+    }
+    counts.received += 1;
+    assert!(counts.is_conserved(), "I-8: received = counted + again + rejected + exceptions");
+}
+
+/// I-8 for replays: an event that waited as a whole and is counted now.
+pub fn count_replayed(working: &mut Working, block: &EventBlock, fates: &Fates) {
+    let whole =
+        fates.resolved.iter().filter(|event| block.replays[**event as usize].meter.is_none()).count() as u64;
+    working.progress.counts.exceptions -= whole;
+    working.progress.counts.counted += whole;
+}

@@ -1,0 +1,157 @@
+//! Lines, entries and accounting periods.
+
+use crate::lab::*;
+use expect_test::expect;
+use tidemark_schemas::decimal::Decimal;
+use tidemark_schemas::legal_entity::AccountingPeriod;
+use tidemark_schemas::rate_card::{Price, RateCardVersion, Tier};
+
+#[test]
+fn lines_gather_in_one_entry_for_fifteen_minutes() {
+    check(
+        catalog(),
+        "10:00 acme e1 5
+         10:00 bolt e2 7
+         11:00 acme e3 1
+         complete",
+        expect![[r#"
+            acme tokens 01-15T10:00 rev 1 = 5 (1 events) 0.05 USD
+            bolt tokens 01-15T10:00 rev 1 = 7 (1 events) 0.07 USD
+            acme tokens 01-15T11:00 rev 1 = 1 (1 events) 0.01 USD
+            entry 2026-01 1; 1150 D-acme 5; 1150 D-bolt 7; 4000 - -12
+            entry 2026-01 2; 1150 D-acme 1; 4000 - -1
+            counts 3 = 3 + 0 + 0 + 0
+        "#]],
+    );
+}
+
+#[test]
+fn an_entry_is_cut_when_it_is_full() {
+    let mut catalog = catalog();
+    catalog.timing.post_lines_max = 2;
+    check(
+        catalog,
+        "10:00 acme e1 5
+         10:00 bolt e2 7
+         complete",
+        expect![[r#"
+            acme tokens 01-15T10:00 rev 1 = 5 (1 events) 0.05 USD
+            bolt tokens 01-15T10:00 rev 1 = 7 (1 events) 0.07 USD
+            entry 2026-01 1; 1150 D-acme 5; 4000 - -5
+            entry 2026-01 2; 1150 D-bolt 7; 4000 - -7
+            counts 2 = 2 + 0 + 0 + 0
+        "#]],
+    );
+}
+
+#[test]
+fn lines_that_cancel_out_make_no_entry() {
+    check(
+        catalog(),
+        "10:00 acme e1 5
+         10:00 bolt e2 -5
+         10:01 bolt e3 5
+         complete",
+        expect![[r#"
+            acme tokens 01-15T10:00 rev 1 = 5 (1 events) 0.05 USD
+            bolt tokens 01-15T10:00 rev 1 = 0 (2 events) 0.00 USD
+            entry 2026-01 1; 1150 D-acme 5; 4000 - -5
+            counts 3 = 3 + 0 + 0 + 0
+        "#]],
+    );
+}
+
+#[test]
+fn usage_of_a_closed_accounting_period_is_booked_in_the_open_one() {
+    let mut catalog = catalog();
+    catalog.legal_entities[0].closed_through = Some(AccountingPeriod { year: 2026, month: 2 });
+    check(
+        catalog,
+        "10:00 acme e1 5
+         2026-03-01T10:00 acme e2 5
+         complete",
+        expect![[r#"
+            acme tokens 01-15T10:00 rev 1 = 5 (1 events) 0.05 USD
+            acme tokens 03-01T10:00 rev 1 = 5 (1 events) 0.05 USD
+            entry 2026-03 1; 1150 D-acme for 2026-01 5; 4000 - for 2026-01 -5
+            entry 2026-03 2; 1150 D-acme 5; 4000 - -5
+            counts 2 = 2 + 0 + 0 + 0
+        "#]],
+    );
+}
+
+#[test]
+fn a_price_that_changes_inside_a_period_prices_what_comes_after() {
+    let mut catalog = catalog();
+    let mut versions = catalog.rate_cards[0].versions.clone();
+    versions.push(RateCardVersion {
+        version: "2".into(),
+        effective_from: at("12:00"),
+        charges: vec![charge("tokens", Price::PerUnit { unit: number("0.02") })],
+    });
+    catalog.rate_cards[0].versions = versions;
+    check(
+        catalog,
+        "11:00 acme e1 100
+         12:00 acme e2 100
+         13:30 acme e3 0
+         11:30 acme e4 10
+         complete",
+        expect![[r#"
+            acme tokens 01-15T11:00 rev 1 = 100 (1 events) 1.00 USD
+            acme tokens 01-15T12:00 rev 1 = 100 (1 events) 2.00 USD
+            acme tokens 01-15T11:00 rev 2 = 110 (2 events) 0.10 USD
+            acme tokens 01-15T13:00 rev 1 = 0 (1 events) 0.00 USD
+            entry 2026-01 1; 1150 D-acme 100; 4000 - -100
+            entry 2026-01 2; 1150 D-acme 200; 4000 - -200
+            entry 2026-01 3; 1150 D-acme 10; 4000 - -10
+            counts 4 = 4 + 0 + 0 + 0
+        "#]],
+    );
+}
+
+#[test]
+fn a_flat_fee_is_charged_for_a_period_without_usage() {
+    let mut catalog = catalog();
+    let tiers = vec![Tier { up_to: None, unit: Decimal::ONE, flat: number("100") }];
+    catalog.rate_cards[0].versions[0].charges[0].price = Price::Graduated { tiers };
+    catalog.subscriptions[1].end = Some(at("2026-02-15T00:00"));
+    check(
+        catalog,
+        "10:00 acme e1 5
+         2026-02-01T00:20 acme e2 1
+         2026-03-01T00:20 acme e3 1
+         2026-04-01T00:20 acme e4 1",
+        expect![[r#"
+            acme tokens 01-15T10:00 rev 1 = 5 (1 events) 105.00 USD
+            bolt tokens 01-01T00:00 rev 0 = 0 (0 events) 100.00 USD
+            acme tokens 02-01T00:00 rev 1 = 1 (1 events) 101.00 USD
+            bolt tokens 02-01T00:00 rev 0 = 0 (0 events) 100.00 USD
+            acme tokens 03-01T00:00 rev 1 = 1 (1 events) 101.00 USD
+            entry 2026-01 1; 1150 D-acme 10500; 4000 - -10500
+            entry 2026-01 2; 1150 D-bolt 10000; 4000 - -10000
+            entry 2026-02 1; 1150 D-acme 10100; 4000 - -10100
+            entry 2026-02 2; 1150 D-bolt 10000; 4000 - -10000
+            entry 2026-03 1; 1150 D-acme 10100; 4000 - -10100
+            counts 4 = 4 + 0 + 0 + 0
+        "#]],
+    );
+}
+
+#[test]
+fn usage_whose_price_is_beyond_any_number_waits_and_hurts_nobody() {
+    let mut catalog = catalog();
+    catalog.rate_cards[0].versions[0].charges[0].price =
+        Price::PerUnit { unit: number("12345678901234.5678901") };
+    check(
+        catalog,
+        "10:00 acme e1 999999999999999999999999999
+         10:00 bolt e2 1
+         advance 11:05",
+        expect![[r#"
+            bolt tokens 01-15T10:00 rev 1 = 1 (1 events) 12345678901234.57 USD
+            unratable: the window's usage cannot be priced: the number is too large to be kept exactly in 128 bits
+            counts 2 = 2 + 0 + 0 + 0
+        "#]],
+    );
+}
