@@ -29,10 +29,12 @@ pub enum ExceptionKind {
     BadClock,
     /// Its billing period can no longer be corrected.
     TooLate,
+    /// The price of a window's usage does not fit a number.
+    Unratable,
 }
 
 impl ExceptionKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Conflict,
         Self::UnknownMeter,
@@ -43,6 +45,7 @@ impl ExceptionKind {
         Self::CardinalityExceeded,
         Self::BadClock,
         Self::TooLate,
+        Self::Unratable,
     ];
 
     #[must_use]
@@ -58,6 +61,7 @@ impl ExceptionKind {
             Self::CardinalityExceeded => "cardinality_exceeded",
             Self::BadClock => "bad_clock",
             Self::TooLate => "too_late",
+            Self::Unratable => "unratable",
         }
     }
 
@@ -68,7 +72,7 @@ impl ExceptionKind {
             Self::Malformed | Self::Conflict | Self::RefusedValue | Self::BadClock => "product",
             Self::UnknownMeter | Self::CardinalityExceeded => "metering",
             Self::UnmappedSubject | Self::MissingContract => "sales operations",
-            Self::MissingPrice | Self::TooLate => "finance",
+            Self::MissingPrice | Self::TooLate | Self::Unratable => "finance",
         }
     }
 
@@ -94,7 +98,7 @@ impl ExceptionKind {
     /// Whether a replay can book it once the catalog or the clock allows.
     #[must_use]
     pub fn replayable(self) -> bool {
-        !matches!(self, Self::Malformed | Self::Conflict)
+        !matches!(self, Self::Malformed | Self::Conflict | Self::Unratable)
     }
 }
 

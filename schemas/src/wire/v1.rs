@@ -228,7 +228,7 @@ pub struct ExceptionRecord {
     pub schema: String,
     pub id: String,
     /// `malformed`, `conflict`, `unknown_meter`, `unmapped_subject`, `missing_contract`, `missing_price`,
-    /// `refused_value`, `cardinality_exceeded`, `bad_clock` or `too_late`.
+    /// `refused_value`, `cardinality_exceeded`, `bad_clock`, `too_late` or `unratable`.
     pub kind: String,
     /// `open` or `resolved`.
     pub status: String,

@@ -1,0 +1,12 @@
+//! Where are the events that were counted? First in the store, as compressed blocks written by the commit that counted
+//! them; then in Parquet files, which replace the blocks in a commit of their own.
+//!
+//! A crash between file and commit leaves a file that the next run writes again under the same name with the same bytes.
+
+mod block;
+mod files;
+mod read;
+
+pub use block::{ArchivedEvent, compress, events_of, block_row};
+pub use files::{ArchivedFile, Archiver, ArchiveError};
+pub use read::{Found, find_event, events_between};

@@ -1,0 +1,180 @@
+//! Finds events again: one by its identity, or all of a stretch of time. Looks in the Parquet files and in the blocks that
+//! are not in a file yet.
+
+use std::fs::File;
+use std::path::Path;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{TimestampMicrosecondType, UInt64Type};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
+use tidemark_schemas::summary::Span;
+use tidemark_schemas::time::ReceiveTime;
+
+use super::block::{ArchivedEvent, events_of};
+use super::files::{ArchiveError, Manifest};
+use crate::decode::envelope;
+use crate::store::{KeyValue, Keyspace};
+
+/// Rows of one page of files or blocks.
+const PAGE_ROWS: usize = 64;
+
+/// Where an archived event was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub event: ArchivedEvent,
+    /// The file's name; `None` while it is in the store only.
+    pub file: Option<String>,
+}
+
+/// The event with this identity, if it was ever kept.
+///
+/// # Errors
+/// [`ArchiveError`] when a block or file cannot be read.
+pub fn find_event(
+    store: &dyn KeyValue,
+    folder: &Path,
+    tenant: &str,
+    source: &str,
+    id: &str,
+) -> Result<Option<Found>, ArchiveError> {
+    let is_it = |event: &ArchivedEvent| {
+        let same = |e: tidemark_schemas::exception::EventRef| e.source == source && e.id == id;
+        event.tenant == tenant && envelope(&event.raw).is_some_and(same)
+    };
+    let mut found = None;
+    each_pending(store, &mut |event| {
+        if found.is_none() && is_it(&event) {
+            found = Some(Found { event, file: None });
+        }
+    })?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    for (name, _) in manifests(store)? {
+        let mut in_file = None;
+        let may_hold = |builder: &ParquetRecordBatchReaderBuilder<File>, group: usize| may_hold_id(builder, group, id);
+        each_in_file(&folder.join(&name), may_hold, &mut |event| {
+            if in_file.is_none() && is_it(&event) {
+                in_file = Some(event);
+            }
+        })?;
+        if let Some(event) = in_file {
+            return Ok(Some(Found { event, file: Some(name) }));
+        }
+    }
+    Ok(None)
+}
+
+/// Every kept event whose time is in `span`.
+///
+/// # Errors
+/// [`ArchiveError`] when a block or file cannot be read.
+pub fn events_between(
+    store: &dyn KeyValue,
+    folder: &Path,
+    span: Span,
+    take: &mut dyn FnMut(ArchivedEvent),
+) -> Result<(), ArchiveError> {
+    let mut take_inside = |event: ArchivedEvent| {
+        if envelope(&event.raw).is_some_and(|attributes| span.contains(attributes.time)) {
+            take(event);
+        }
+    };
+    for (name, manifest) in manifests(store)? {
+        let overlaps = manifest.oldest_micros < span.end.micros() && span.start.micros() <= manifest.newest_micros;
+        if overlaps {
+            each_in_file(&folder.join(&name), |_, _| Ok(true), &mut take_inside)?;
+        }
+    }
+    each_pending(store, &mut take_inside)
+}
+
+fn manifests(store: &dyn KeyValue) -> Result<Vec<(String, Manifest)>, ArchiveError> {
+    let (mut all, mut from) = (Vec::new(), Vec::new());
+    loop {
+        let page = store.scan(Keyspace::ArchiveFile, &from, None, PAGE_ROWS)?;
+        let is_last = page.len() < PAGE_ROWS;
+        for row in page {
+            from.clone_from(&row.key);
+            from.push(0);
+            let undecodable = |reason: String| crate::store::StoreError::Undecodable {
+                space: Keyspace::ArchiveFile,
+                key: String::from_utf8_lossy(&row.key).into_owned(),
+                reason,
+            };
+            let manifest = serde_json::from_slice(&row.value).map_err(|error| undecodable(error.to_string()))?;
+            all.push((String::from_utf8_lossy(&row.key).into_owned(), manifest));
+        }
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+fn each_pending(store: &dyn KeyValue, take: &mut dyn FnMut(ArchivedEvent)) -> Result<(), ArchiveError> {
+    let mut from = Vec::new();
+    loop {
+        let page = store.scan(Keyspace::ArchiveBlock, &from, None, PAGE_ROWS)?;
+        let is_last = page.len() < PAGE_ROWS;
+        for row in page {
+            events_of(&row.value)?.into_iter().for_each(&mut *take);
+            from = row.key;
+            from.push(0);
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+fn each_in_file(
+    path: &Path,
+    may_hold: impl Fn(&ParquetRecordBatchReaderBuilder<File>, usize) -> Result<bool, ParquetError>,
+    take: &mut dyn FnMut(ArchivedEvent),
+) -> Result<(), ArchiveError> {
+    let parquet = |source| ArchiveError::Parquet { path: path.to_owned(), source };
+    let file = File::open(path).map_err(|source| ArchiveError::Io { path: path.to_owned(), source })?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
+    let groups: Result<Vec<_>, _> = (0..builder.metadata().num_row_groups())
+        .filter_map(|group| match may_hold(&builder, group) {
+            Ok(true) => Some(Ok(group)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        })
+        .collect();
+    let reader = builder.with_row_groups(groups.map_err(parquet)?).build().map_err(parquet)?;
+    for batch in reader {
+        let batch = batch.map_err(|error| parquet(ParquetError::ArrowError(error.to_string())))?;
+        each_row(&batch, take).map_err(parquet)?;
+    }
+    Ok(())
+}
+
+fn may_hold_id(builder: &ParquetRecordBatchReaderBuilder<File>, group: usize, id: &str) -> Result<bool, ParquetError> {
+    let column = builder.parquet_schema().columns().iter().position(|column| column.name() == "id");
+    let Some(column) = column else { return Ok(true) };
+    let filter = builder.get_row_group_column_bloom_filter(group, column)?;
+    Ok(filter.is_none_or(|filter| filter.check(&id)))
+}
+
+fn each_row(batch: &RecordBatch, take: &mut dyn FnMut(ArchivedEvent)) -> Result<(), ParquetError> {
+    let column = |name: &str| {
+        batch.column_by_name(name).ok_or_else(|| ParquetError::General(format!("the column `{name}` is missing")))
+    };
+    let text = |name: &str| -> Result<StringArray, ParquetError> { Ok(column(name)?.as_string::<i32>().clone()) };
+    let (tenant, origin, fate, event) = (text("tenant")?, text("origin")?, text("fate")?, text("event")?);
+    let received_at = column("received_at")?.as_primitive::<TimestampMicrosecondType>().clone();
+    let place = column("place")?.as_primitive::<UInt64Type>().clone();
+    for row in 0..event.len() {
+        take(ArchivedEvent {
+            tenant: tenant.value(row).to_owned(),
+            origin: origin.value(row).to_owned(),
+            received_at: ReceiveTime::from_micros(received_at.value(row)),
+            place: place.value(row),
+            counted: fate.value(row) == "counted",
+            raw: event.value(row).as_bytes().to_vec(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,364 @@
+//! Takes prepared blocks and other inputs, and commits what they cause.
+
+use std::sync::Arc;
+
+use tidemark_core::changes::{Changes, Fate, Fates};
+use tidemark_core::identity::Remembered;
+use tidemark_core::resolve::{Resolved, resolve};
+use tidemark_core::settle::{Due, adopt, complete_at, declare, settle_due};
+use tidemark_core::step::{Prepared, count_rejections, count_replayed, step};
+use tidemark_core::terms::Terms;
+use tidemark_core::working::Working;
+use tidemark_schemas::exception::ExceptionKind;
+use tidemark_schemas::outbox::Destination;
+use tidemark_schemas::receipt::Receipt;
+use tidemark_schemas::time::{EventTime, ReceiveTime};
+use tidemark_schemas::wire;
+
+use super::exceptions::Exceptions;
+use super::load::{load, trim};
+use super::prepare::PreparedBlock;
+use crate::archive;
+use crate::store::codec::{
+    Codec, archive_block_key, entry_key, group_count_key, group_key, member_key, outbox_key, posting_key, receipt_key,
+    sequence_key, series_key, summary_key, time_key, timer_key, window_key,
+};
+use crate::store::{Identities, KeyValue, Keyspace, StoreError, Testimony, Witness, WitnessError, WriteBatch};
+
+/// Where a source stands: a name that is stable across runs, and bytes that only the source understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub source: String,
+    pub bytes: Vec<u8>,
+}
+
+/// Why the partition stops.
+#[derive(Debug, thiserror::Error)]
+pub enum PartitionError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
+    /// An earlier failure; nothing is taken any more.
+    #[error("the partition stopped after an earlier failure: {first}; start the process again")]
+    Stopped { first: String },
+}
+
+/// What became of one block.
+#[derive(Debug)]
+pub struct Taken {
+    pub prepared: PreparedBlock,
+    pub fates: Fates,
+}
+
+/// The state of one partition and the only writer to it.
+pub struct Partition {
+    pub(super) store: Arc<dyn KeyValue>,
+    pub(super) identities: Identities,
+    pub(super) witness: Witness,
+    pub(super) working: Working,
+    pub(super) terms: Arc<Terms>,
+    pub(super) exceptions: Exceptions,
+    pub(super) stopped: Option<String>,
+}
+
+/// A write batch in the making, and what must be in it besides the working set.
+#[derive(Default)]
+struct Staged {
+    batch: WriteBatch,
+    changes: Changes,
+    archive_blocks: u32,
+}
+
+impl Partition {
+    #[must_use]
+    pub fn working(&self) -> &Working {
+        &self.working
+    }
+
+    #[must_use]
+    pub fn terms(&self) -> &Arc<Terms> {
+        &self.terms
+    }
+
+    #[must_use]
+    pub fn open_exceptions(&self) -> u64 {
+        self.exceptions.open()
+    }
+
+    /// Takes blocks in order, in one commit unless more falls due than one commit may hold.
+    ///
+    /// # Errors
+    /// [`PartitionError`]; then nothing of an unfinished commit is acknowledged and the partition has stopped.
+    pub fn take(&mut self, blocks: Vec<PreparedBlock>, now: ReceiveTime) -> Result<Vec<Taken>, PartitionError> {
+        self.guarded(|partition| {
+            let mut staged = Staged::default();
+            let mut taken = Vec::with_capacity(blocks.len());
+            for mut prepared in blocks {
+                if !Arc::ptr_eq(&prepared.terms, &partition.terms) {
+                    prepared.resolved = resolve(&partition.terms, &partition.working.key, &prepared.block);
+                    prepared.terms = Arc::clone(&partition.terms);
+                }
+                let fates = partition.take_one(&prepared, &mut staged, now)?;
+                taken.push(Taken { prepared, fates });
+            }
+            partition.commit(staged, now)?;
+            Ok(taken)
+        })
+    }
+
+    fn take_one(
+        &mut self,
+        prepared: &PreparedBlock,
+        staged: &mut Staged,
+        now: ReceiveTime,
+    ) -> Result<Fates, PartitionError> {
+        let block = &prepared.block;
+        let remembered = self.look_up(prepared)?;
+        let watermark = self.watermark_after(prepared);
+        count_rejections(&mut self.working, block);
+        self.exceptions.reject(&*self.store, &mut staged.batch, block)?;
+        let ready = Prepared { block, resolved: &prepared.resolved, remembered: &remembered };
+        let (mut fates, mut done, mut told) = (Fates::default(), 0, 0);
+        loop {
+            load(&*self.store, &self.terms, &mut self.working, &prepared.resolved, watermark)?;
+            let (now_done, due) =
+                step(&self.terms, &mut self.working, &ready, done, &mut fates, &mut staged.changes);
+            self.exceptions.park(&*self.store, &mut staged.batch, &self.terms, prepared, &fates.parked[told..])?;
+            told = fates.parked.len();
+            self.stage_archive(prepared, &fates, done, staged);
+            done = now_done;
+            if due == Due::Nothing {
+                break;
+            }
+            // More is due than one commit holds. What was taken so far is committed without the source's position:
+            // after a crash here it is read again and recognised.
+            self.commit(std::mem::take(staged), now)?;
+        }
+        count_replayed_if_any(&mut self.working, prepared, &fates);
+        self.exceptions.resolve(&*self.store, &mut staged.batch, block, &fates.resolved)?;
+        if let Some(position) = &prepared.position {
+            staged.batch.put(Keyspace::Position, position.source.as_bytes(), &position.bytes);
+        }
+        Ok(fates)
+    }
+
+    fn look_up(&self, prepared: &PreparedBlock) -> Result<Vec<Option<Remembered>>, StoreError> {
+        if prepared.block.replays.is_empty() {
+            self.identities.look_up(&prepared.block.identities)
+        } else {
+            Ok(vec![None; prepared.block.len()])
+        }
+    }
+
+    /// An upper bound of the watermark once the block is done: what may fall due.
+    fn watermark_after(&self, prepared: &PreparedBlock) -> Option<EventTime> {
+        let believed = |event: &usize| {
+            let park = prepared.resolved.events[*event].park.as_ref();
+            park.is_none_or(|park| park.kind != ExceptionKind::BadClock)
+        };
+        let newest = (0..prepared.block.len()).filter(believed).map(|event| prepared.block.times[event]).max();
+        let mut progress = self.working.progress;
+        progress.newest = progress.newest.max(newest);
+        progress.watermark(self.terms.timing().disorder_micros)
+    }
+
+    /// Declares that no older event is expected: an idle tick, or an operator's word.
+    ///
+    /// # Errors
+    /// As [`Partition::take`].
+    pub fn declare(&mut self, until: EventTime, now: ReceiveTime) -> Result<(), PartitionError> {
+        self.guarded(|partition| {
+            declare(&mut partition.working, until);
+            partition.settle(now)
+        })
+    }
+
+    /// Declares that all usage so far is complete, so that it is billed and booked. Answers the watermark declared.
+    ///
+    /// # Errors
+    /// As [`Partition::take`].
+    pub fn complete(&mut self, now: ReceiveTime) -> Result<Option<EventTime>, PartitionError> {
+        let until = complete_at(&self.terms, &self.working);
+        if let Some(until) = until {
+            self.declare(until, now)?;
+        }
+        Ok(until)
+    }
+
+    fn settle(&mut self, now: ReceiveTime) -> Result<(), PartitionError> {
+        let nothing = Resolved::default();
+        let watermark = self.working.progress.watermark(self.terms.timing().disorder_micros);
+        loop {
+            let mut staged = Staged::default();
+            load(&*self.store, &self.terms, &mut self.working, &nothing, watermark)?;
+            let due = settle_due(&self.terms, &mut self.working, &mut staged.changes);
+            self.commit(staged, now)?;
+            if due == Due::Nothing {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Commits what destinations answered; the rows leave the outbox with it.
+    ///
+    /// # Errors
+    /// As [`Partition::take`].
+    pub fn receive(&mut self, receipts: &[(u64, Receipt)], now: ReceiveTime) -> Result<(), PartitionError> {
+        self.guarded(|partition| {
+            let mut staged = Staged::default();
+            for (sequence, receipt) in receipts {
+                let bytes = wire::v1::to_bytes(&wire::v1::Receipt::from(receipt));
+                staged.batch.put(Keyspace::Receipt, &receipt_key(receipt.destination, &receipt.record), &bytes);
+                staged.batch.delete(Keyspace::Outbox, &outbox_key(receipt.destination, *sequence));
+            }
+            partition.commit(staged, now)
+        })
+    }
+
+    /// Takes over a catalog that follows the present one, and keeps its text.
+    ///
+    /// # Errors
+    /// As [`Partition::take`].
+    pub fn adopt(&mut self, terms: Arc<Terms>, text: &[u8], now: ReceiveTime) -> Result<(), PartitionError> {
+        self.guarded(|partition| {
+            adopt(&terms, &mut partition.working);
+            let mut staged = Staged::default();
+            let version = terms.catalog.version.to_string();
+            staged.batch.put(Keyspace::Catalog, version.as_bytes(), text);
+            staged.batch.put(Keyspace::Meta, super::open::CATALOG_VERSION, version.as_bytes());
+            partition.terms = terms;
+            partition.commit(staged, now)
+        })
+    }
+
+    /// Replaces archived blocks by the file that now holds them.
+    ///
+    /// # Errors
+    /// As [`Partition::take`].
+    pub fn archived(&mut self, file: &archive::ArchivedFile, now: ReceiveTime) -> Result<(), PartitionError> {
+        self.guarded(|partition| {
+            let mut staged = Staged::default();
+            staged.batch.delete_range(Keyspace::ArchiveBlock, &file.from, &file.to);
+            staged.batch.put(Keyspace::ArchiveFile, file.name.as_bytes(), &file.manifest());
+            partition.commit(staged, now)
+        })
+    }
+
+    /// Runs `change`; after a failure nothing is taken any more.
+    fn guarded<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, PartitionError>,
+    ) -> Result<T, PartitionError> {
+        if let Some(first) = &self.stopped {
+            return Err(PartitionError::Stopped { first: first.clone() });
+        }
+        change(self).inspect_err(|error| self.stopped = Some(error.to_string()))
+    }
+
+    /// Keeps the events of this part of the block that were seen for the first time.
+    fn stage_archive(&self, prepared: &PreparedBlock, fates: &Fates, from: usize, staged: &mut Staged) {
+        let Some(compressed) = &prepared.archive else { return };
+        let kept: Vec<Option<Fate>> = (0..prepared.block.len())
+            .map(|event| fates.events.get(event).copied().filter(|fate| event >= from && is_kept(*fate)))
+            .collect();
+        if kept.iter().any(Option::is_some) {
+            let key = archive_block_key(self.working.progress.commits + 1, staged.archive_blocks);
+            staged.batch.put(Keyspace::ArchiveBlock, &key, &archive::block_row(&kept, compressed));
+            staged.archive_blocks += 1;
+        }
+    }
+
+    /// Writes everything in one batch and makes it durable; only then is it known outside.
+    fn commit(&mut self, mut staged: Staged, now: ReceiveTime) -> Result<(), PartitionError> {
+        let started = std::time::Instant::now();
+        self.working.progress.commits += 1;
+        let commit = self.working.progress.commits;
+        let fresh: Vec<_> = self.working.fresh.drain().collect();
+        self.identities.stage(&mut staged.batch, commit, &fresh);
+        stage_rows(&mut self.working, &mut staged.batch);
+        stage_changes(&staged.changes, &mut staged.batch);
+        self.exceptions.park_unratable(&mut staged.batch, &self.working, &staged.changes, now);
+        staged.batch.put(Keyspace::Partition, super::open::PROGRESS, &self.working.progress.to_bytes());
+        self.store.commit(staged.batch)?;
+        let testimony =
+            Testimony { commit, events: self.working.progress.counts.counted, at_micros: now.micros() };
+        self.witness.attest(testimony)?;
+        self.identities.committed(commit, &fresh)?;
+        self.exceptions.committed();
+        trim(&mut self.working);
+        crate::observe::committed(&self.working, &staged.changes, fresh.len(), started.elapsed());
+        Ok(())
+    }
+}
+
+/// Events that were seen for the first time, counted or waiting. Conflicts are kept with their exception.
+fn is_kept(fate: Fate) -> bool {
+    !matches!(fate, Fate::Again | Fate::Parked(ExceptionKind::Conflict))
+}
+
+fn count_replayed_if_any(working: &mut Working, prepared: &PreparedBlock, fates: &Fates) {
+    if !prepared.block.replays.is_empty() {
+        count_replayed(working, &prepared.block, fates);
+    }
+}
+
+/// Rows that change in place.
+fn stage_rows(working: &mut Working, batch: &mut WriteBatch) {
+    for key in working.windows.take_dirty() {
+        put_or_delete(batch, Keyspace::Window, &window_key(key), working.windows.get(&key));
+    }
+    for id in working.series.take_dirty() {
+        put_or_delete(batch, Keyspace::Series, &series_key(id), working.series.get(&id));
+    }
+    for id in working.groups.take_dirty() {
+        put_or_delete(batch, Keyspace::Group, &group_key(id), working.groups.get(&id));
+    }
+    for id in working.group_counts.take_dirty() {
+        put_or_delete(batch, Keyspace::Group, &group_count_key(id), working.group_counts.get(&id));
+    }
+    for (timer, is_set) in working.timers.take_changed() {
+        if is_set {
+            batch.put(Keyspace::Timer, &timer_key(timer), &[]);
+        } else {
+            batch.delete(Keyspace::Timer, &timer_key(timer));
+        }
+    }
+    for id in std::mem::take(&mut working.postings_dirty) {
+        put_or_delete(batch, Keyspace::OpenPosting, &posting_key(id), working.postings.get(&id));
+    }
+    for id in std::mem::take(&mut working.watched_dirty) {
+        batch.put(Keyspace::Watched, &id.to_be_bytes(), &time_key(working.watched[&id]));
+    }
+}
+
+fn put_or_delete<V: Codec>(batch: &mut WriteBatch, space: Keyspace, key: &[u8], row: Option<&V>) {
+    match row {
+        Some(row) => batch.put(space, key, &row.to_bytes()),
+        None => batch.delete(space, key),
+    }
+}
+
+/// Rows that are written once. The outbox row of a line or an entry is in the same batch (I-4).
+fn stage_changes(changes: &Changes, batch: &mut WriteBatch) {
+    for row in &changes.rated {
+        let (key, id) = (sequence_key(row.sequence), row.rated.id.0.as_bytes());
+        batch.put(Keyspace::Rated, &key, &wire::v1::to_bytes(&wire::v1::RatedSummary::from(&row.rated)));
+        batch.put(Keyspace::RatedIndex, id, &key);
+        batch.put(Keyspace::Outbox, &outbox_key(Destination::Billing, row.sequence), id);
+        if let Some(window) = row.window {
+            batch.put(Keyspace::Summary, &summary_key(window, row.rated.summary.revision), &key);
+        }
+    }
+    for row in &changes.journal {
+        let (key, id) = (sequence_key(row.sequence), row.entry.id.0.as_bytes());
+        batch.put(Keyspace::Journal, &key, &wire::v1::to_bytes(&wire::v1::JournalEntry::from(&row.entry)));
+        batch.put(Keyspace::JournalIndex, id, &entry_key(row.posting, row.entry.number));
+        batch.put(Keyspace::JournalIndex, &entry_key(row.posting, row.entry.number), &key);
+        batch.put(Keyspace::Outbox, &outbox_key(Destination::Erp, row.sequence), id);
+    }
+    for member in &changes.members {
+        batch.put(Keyspace::JournalMember, &member_key(member.posting, member.number, member.rated), &[]);
+        batch.put(Keyspace::RatedPosting, &sequence_key(member.rated), &entry_key(member.posting, member.number));
+    }
+}

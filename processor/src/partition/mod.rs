@@ -1,0 +1,23 @@
+//! Who owns a partition's state? One committer: it loads rows, lets the rules step, and writes everything that they
+//! changed in one batch.
+//!
+//! ```text
+//! prepare (any thread)          commit (one thread)
+//! decode ─► meter ─► resolve ─► look up ─► load ─► step ─► write batch ─► fsync ─► witness ─► answer
+//! ```
+//!
+//! Keeps: I-1, I-4 and I-7, because identities, windows, lines, entries, outbox rows, exceptions, archive blocks and
+//! source positions of a batch are in one write batch. After a failed commit nothing more is acknowledged.
+
+mod commit;
+mod exceptions;
+mod load;
+mod open;
+mod prepare;
+mod run;
+
+pub use commit::{Partition, PartitionError, Position, Taken};
+pub use exceptions::{Replay, exception_row};
+pub use open::{OpenError, Options};
+pub use prepare::{Preparer, PreparedBlock, RawBlock};
+pub use run::{Busy, Handle, Heads, Input, Reply};

@@ -1,0 +1,87 @@
+//! What can be done with a block before it is its turn? Everything that needs no state: decode, meter, resolve, compress.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tidemark_core::batch::EventBlock;
+use tidemark_core::identity::DeploymentKey;
+use tidemark_core::resolve::{Resolved, resolve};
+use tidemark_core::terms::Terms;
+use tidemark_schemas::ids::TenantId;
+use tidemark_schemas::time::ReceiveTime;
+
+use super::commit::Position;
+use crate::archive;
+use crate::ingest_plan::IngestPlan;
+
+/// Records as they came, one JSON CloudEvent each.
+#[derive(Debug)]
+pub struct RawBlock {
+    pub tenant: TenantId,
+    /// For people: a file name, an API key's id.
+    pub origin: String,
+    pub received_at: ReceiveTime,
+    pub text: Vec<u8>,
+    /// Place in the source, from 1, and where the record is in `text`.
+    pub records: Vec<(u64, Range<u32>)>,
+    /// Inputs that the source already found to be no record.
+    pub damaged: Vec<Damaged>,
+    /// Where the source stands after this block, for sources that can be read again.
+    pub position: Option<Position>,
+}
+
+/// An input that a source could not make a record of.
+#[derive(Clone, Debug)]
+pub struct Damaged {
+    pub place: u64,
+    pub kept: Vec<u8>,
+    pub code: &'static str,
+    pub reason: String,
+}
+
+/// A block that only waits for its turn.
+pub struct PreparedBlock {
+    pub block: EventBlock,
+    pub resolved: Resolved,
+    /// The terms it was resolved under. Under other terms it must be resolved again.
+    pub terms: Arc<Terms>,
+    /// The compressed events, when there is an archive.
+    pub archive: Option<Vec<u8>>,
+    pub position: Option<Position>,
+}
+
+/// Turns raw blocks into prepared ones under one catalog. Shared by all threads that prepare.
+pub struct Preparer {
+    pub terms: Arc<Terms>,
+    plan: IngestPlan,
+    key: DeploymentKey,
+    archives: bool,
+}
+
+impl Preparer {
+    #[must_use]
+    pub fn new(terms: Arc<Terms>, plan: IngestPlan, key: DeploymentKey, archives: bool) -> Self {
+        Self { terms, plan, key, archives }
+    }
+
+    #[must_use]
+    pub fn prepare(&self, raw: RawBlock) -> PreparedBlock {
+        let records = raw.records.iter().map(|(place, range)| (*place, &raw.text[range.start as usize..range.end as usize]));
+        let mut block = self.plan.decode(raw.tenant, raw.origin, raw.received_at, records);
+        for damaged in raw.damaged {
+            let start = u32::try_from(block.text.len()).expect("blocks are bounded far below 4 GiB");
+            block.text.extend_from_slice(&damaged.kept);
+            let range = start..start + damaged.kept.len() as u32;
+            let (place, code, reason) = (damaged.place, damaged.code, damaged.reason);
+            block.rejections.push(tidemark_core::batch::Rejection { place, range, code, path: "$".into(), reason });
+        }
+        self.prepare_decoded(block, raw.position)
+    }
+
+    #[must_use]
+    pub fn prepare_decoded(&self, block: EventBlock, position: Option<Position>) -> PreparedBlock {
+        let resolved = resolve(&self.terms, &self.key, &block);
+        let archive = (self.archives && block.replays.is_empty() && !block.is_empty()).then(|| archive::compress(&block));
+        PreparedBlock { block, resolved, terms: Arc::clone(&self.terms), archive, position }
+    }
+}

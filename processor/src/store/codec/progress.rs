@@ -1,0 +1,43 @@
+//! The partition's one row: commits, counts, clock, sequences.
+
+use tidemark_core::state::{Counts, Progress};
+
+use super::{Codec, Damaged, Reader, Writer};
+
+impl Codec for Progress {
+    const VERSION: u8 = 1;
+
+    fn encode(&self, writer: &mut Writer) {
+        writer.u64(self.commits);
+        let Counts { received, counted, again, rejected, exceptions } = self.counts;
+        [received, counted, again, rejected, exceptions].map(|count| writer.u64(count));
+        writer.option(self.newest, Writer::time);
+        writer.option(self.declared, Writer::time);
+        writer.u64(self.rated);
+        writer.u64(self.journal);
+        writer.option(self.latest_period_end, Writer::time);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let commits = reader.u64()?;
+        let counts = Counts {
+            received: reader.u64()?,
+            counted: reader.u64()?,
+            again: reader.u64()?,
+            rejected: reader.u64()?,
+            exceptions: reader.u64()?,
+        };
+        if !counts.is_conserved() {
+            return Err(Damaged("received is not counted + again + rejected + exceptions (I-8)"));
+        }
+        Ok(Self {
+            commits,
+            counts,
+            newest: reader.option(Reader::time)?,
+            declared: reader.option(Reader::time)?,
+            rated: reader.u64()?,
+            journal: reader.u64()?,
+            latest_period_end: reader.option(Reader::time)?,
+        })
+    }
+}
