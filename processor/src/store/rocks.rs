@@ -285,7 +285,7 @@ impl KeyValue for Rocks {
         }
         let mut rows = self.range(space, from, to);
         rows.seek_to_first();
-        self.collect(rows, limit, DBRawIterator::next)
+        self.collect(rows, limit, |rows| rows.next())
     }
 
     fn scan_back(
@@ -300,7 +300,7 @@ impl KeyValue for Rocks {
         }
         let mut rows = self.range(space, from, to);
         rows.seek_to_last();
-        self.collect(rows, limit, DBRawIterator::prev)
+        self.collect(rows, limit, |rows| rows.prev())
     }
 
     fn commit(&self, changes: WriteBatch) -> Result<(), StoreError> {
