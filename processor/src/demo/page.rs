@@ -9,8 +9,8 @@ use std::io::IsTerminal;
 use super::truth::Truth;
 
 /// Room for the page: fits a terminal of 100 columns with a margin.
-const WIDTH: usize = 92;
-const LABEL: usize = 46;
+const WIDTH: usize = 93;
+const LABEL: usize = 50;
 const NUMBER: usize = 18;
 
 /// Everything that the page shows.

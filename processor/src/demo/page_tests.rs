@@ -58,7 +58,52 @@ fn page() -> Page {
 #[test]
 fn a_page_that_ties_out() {
     let rendered = page().render(Colour::Plain);
-    expect![[""]].assert_eq(&rendered.text);
+    expect![[r#"
+        Tidemark demo: one hour of a metered LLM API                                           seed 7
+        ─────────────────────────────────────────────────────────────────────────────────────────────
+          records      1,023,342 in 4.210 s
+          throughput   243,074 records/s, 74 MB/s, 855 times as fast as it happened
+          lag          watermark 120.000 s behind the newest event, arrival to commit 18.250 ms (p99)
+          outbox       0 rows wait for an answer
+
+        Every record has one fate                            counted by Tidemark          injected
+          counted                                                      1,000,000         1,000,000  ✓
+            of these late, as adjustments                                    512               512  ✓
+          again (client retries)                                          22,942            22,942  ✓
+          rejected (no valid event)                                           50                50  ✓
+          exceptions                                                         350               350  ✓
+            same identity, other content                                     319               319  ✓
+            no customer has the subject                                       20                20  ✓
+            no meter reads the event type                                     10                10  ✓
+            clock ahead of ours                                                1                 1  ✓
+          received                                                     1,023,342         1,023,342  ✓
+          received = counted + again + rejected + exceptions                                        ✓
+
+        Usage                                                         aggregated          injected
+          prompt tokens                                            1,361,950,017     1,361,950,017  ✓
+          completion tokens                                          339,870,114       339,870,114  ✓
+
+        Money, in USD                                                   Tidemark           must be
+          rated, 88,120 lines                                           6,423.31          6,423.31  ✓
+          acknowledged by billing                                       6,423.31          6,423.31  ✓
+          booked in 24 journal entries, debits                          6,423.31          6,423.31  ✓
+          credits                                                       6,423.31          6,423.31  ✓
+
+        Largest customers, in USD                                          rated   independent sum
+          cust-00001  Amber Anchor Inc, 88,012 calls                      560.07            560.07  ✓
+          cust-00002  Amber Anchor GmbH, 44,110 calls                     281.15            281.15  ✓
+
+        ✓ everything ties out
+
+        Where it is
+          state        demo/state
+          archive      demo/archive
+
+        Next
+          look         tidemark query --state demo/state
+          verify       tidemark audit verify
+    "#]]
+    .assert_eq(&rendered.text);
     assert!(rendered.ties_out);
 }
 

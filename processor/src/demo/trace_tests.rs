@@ -25,7 +25,7 @@ fn fingerprint(calls: u64, seed: u64) -> String {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
-    expect![[""]].assert_eq(&fingerprint(10_000, SEED_DEFAULT));
+    expect!["b9678f4a6bc31661324e22c05d1ed504"].assert_eq(&fingerprint(10_000, SEED_DEFAULT));
     assert_eq!(fingerprint(2_000, 5), fingerprint(2_000, 5));
     assert_ne!(fingerprint(2_000, 5), fingerprint(2_000, 6));
 }
@@ -157,10 +157,12 @@ fn the_truth_is_what_the_lines_say() {
 fn everything_that_can_go_wrong_goes_wrong() {
     let (_, _, truth) = played(10_000, SEED_DEFAULT);
     let Truth { late, again, rejected, conflict, unmapped_subject, unknown_meter, bad_clock, .. } = truth;
-    expect![[""]].assert_eq(&format!(
-        "late {late}, again {again}, rejected {rejected}, conflict {conflict}, \
+    expect!["late 8, again 200, rejected 5, conflict 2, unmapped 2, unknown meter 1, bad clock 1"].assert_eq(
+        &format!(
+            "late {late}, again {again}, rejected {rejected}, conflict {conflict}, \
          unmapped {unmapped_subject}, unknown meter {unknown_meter}, bad clock {bad_clock}"
-    ));
+        ),
+    );
 }
 
 #[test]
@@ -214,7 +216,11 @@ fn the_whole_hour_is_the_known_one() {
     }
     let truth = trace.truth();
     let buyers = truth.customers().iter().filter(|customer| customer.calls > 0).count();
-    expect![[""]].assert_eq(&format!(
+    expect![[r#"
+        1022313 lines, 304502357 bytes, 8f6ca422c36aee98cf64aebfe4e81a31
+        counted 1000000, late 492, again 21920, rejected 50, exceptions 343
+        1359406075 prompt and 339735826 completion tokens of 5000 customers, 636081 cents"#]]
+    .assert_eq(&format!(
         "{} lines, {bytes} bytes, {}\ncounted {}, late {}, again {}, rejected {}, exceptions {}\n\
          {} prompt and {} completion tokens of {buyers} customers, {} cents",
         truth.received,
