@@ -216,7 +216,7 @@ impl Trace {
         if draw < RESENT_ALIKE {
             self.plan_repeat(call, Spelling::Compact, false);
             // A client that gave up once often gives up twice.
-            if draw % 8 == 0 {
+            if draw.is_multiple_of(8) {
                 self.plan_repeat(call, Spelling::Compact, false);
             }
         } else if draw < RESENT_ALIKE + RESENT_REORDERED {
