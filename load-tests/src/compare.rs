@@ -50,7 +50,9 @@ impl std::fmt::Display for Difference {
             Self::Foreign { customer, counted } => {
                 write!(f, "{customer}: nothing was sent for it and {counted} are counted")
             }
-            Self::Repeated { customer } => write!(f, "{customer}: the product answers with more than one total"),
+            Self::Repeated { customer } => {
+                write!(f, "{customer}: the product answers with more than one total")
+            }
             Self::Negative { customer, quantity } => {
                 write!(f, "{customer}: the quantity {quantity} is negative and every event is positive")
             }
@@ -142,7 +144,9 @@ mod tests {
             &[(2, 30), (1, 5)],
             &[],
             &[("cust-00000", 1, 10), ("cust-00001", 1, 5)],
-            &["cust-00000: lost 1 events (quantity 20): acknowledged 2 events (quantity 30), counted 1 events (quantity 10)"],
+            &[
+                "cust-00000: lost 1 events (quantity 20): acknowledged 2 events (quantity 30), counted 1 events (quantity 10)",
+            ],
         );
     }
 
@@ -152,7 +156,9 @@ mod tests {
             &[(1, 5)],
             &[],
             &[],
-            &["cust-00000: lost 1 events (quantity 5): acknowledged 1 events (quantity 5), counted 0 events (quantity 0)"],
+            &[
+                "cust-00000: lost 1 events (quantity 5): acknowledged 1 events (quantity 5), counted 0 events (quantity 0)",
+            ],
         );
     }
 
@@ -162,7 +168,9 @@ mod tests {
             &[(2, 30)],
             &[],
             &[("cust-00000", 3, 50)],
-            &["cust-00000: 1 events (quantity 20) too many: sent 2 events (quantity 30), counted 3 events (quantity 50)"],
+            &[
+                "cust-00000: 1 events (quantity 20) too many: sent 2 events (quantity 30), counted 3 events (quantity 50)",
+            ],
         );
     }
 
@@ -186,7 +194,9 @@ mod tests {
             acknowledged,
             unknown,
             &[("cust-00000", 4, 44)],
-            &["cust-00000: 1 events (quantity 7) too many: sent 3 events (quantity 37), counted 4 events (quantity 44)"],
+            &[
+                "cust-00000: 1 events (quantity 7) too many: sent 3 events (quantity 37), counted 4 events (quantity 44)",
+            ],
         );
     }
 

@@ -299,7 +299,8 @@ impl Answer {
 
 impl Outcome {
     fn new() -> Self {
-        let empty = || Histogram::new_with_max(LATENCY_MAX_US, 3).expect("three digits up to an hour are in range");
+        let empty =
+            || Histogram::new_with_max(LATENCY_MAX_US, 3).expect("three digits up to an hour are in range");
         Self {
             tally: Tally::default(),
             latency_us: empty(),

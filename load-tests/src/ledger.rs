@@ -101,8 +101,11 @@ impl Ledger {
         record[..16].copy_from_slice(&event.id);
         record[16..20].copy_from_slice(&event.customer.to_be_bytes());
         record[20..].copy_from_slice(&event.tokens.to_be_bytes());
-        file.write_all(&record)
-            .map_err(|source| LedgerError::File { path: path.clone(), action: "written", source })
+        file.write_all(&record).map_err(|source| LedgerError::File {
+            path: path.clone(),
+            action: "written",
+            source,
+        })
     }
 
     /// Hands what is buffered to the operating system.
@@ -143,7 +146,8 @@ pub fn recount(path: &Path) -> Result<Vec<Total>, LedgerError> {
     let mut totals: Vec<Total> = Vec::new();
     let mut ids = Vec::with_capacity(records.len());
     for record in records {
-        let number = |at: usize| u32::from_be_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+        let number =
+            |at: usize| u32::from_be_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
         let customer = number(16) as usize;
         if customer >= totals.len() {
             totals.resize(customer + 1, Total::default());

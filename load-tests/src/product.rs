@@ -229,8 +229,11 @@ impl Product {
         if status != StatusCode::OK {
             return Err(ProductError::Refused { request, status, body: shown(&body) });
         }
-        usage_rows(&body, meter)
-            .map_err(|reason| ProductError::Malformed { request, reason, body: shown(&body) })
+        usage_rows(&body, meter).map_err(|reason| ProductError::Malformed {
+            request,
+            reason,
+            body: shown(&body),
+        })
     }
 
     fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
@@ -258,7 +261,9 @@ fn usage_rows(body: &[u8], meter: &str) -> Result<Vec<UsageRow>, String> {
             other => other.to_string(),
         };
         match text.parse() {
-            _ if row.meter != meter => Err(format!("a line is of meter `{}`, asked was `{meter}`", row.meter)),
+            _ if row.meter != meter => {
+                Err(format!("a line is of meter `{}`, asked was `{meter}`", row.meter))
+            }
             Ok(quantity) => Ok(UsageRow { customer: row.customer, quantity, events: row.events }),
             Err(_) => Err(format!("the quantity {text} of {} is not an integer", row.customer)),
         }
@@ -312,7 +317,9 @@ mod tests {
 
     #[test]
     fn usage_is_read_exactly_or_not_at_all() {
-        let row = |quantity: &str| format!(r#"[{{"customer":"a","meter":"tokens","quantity":{quantity},"events":2}}]"#);
+        let row = |quantity: &str| {
+            format!(r#"[{{"customer":"a","meter":"tokens","quantity":{quantity},"events":2}}]"#)
+        };
         let read = |text: &str| usage_rows(text.as_bytes(), "tokens");
         let expected = |quantity| Ok(vec![UsageRow { customer: "a".into(), quantity, events: 2 }]);
         assert_eq!(read(&row("\"36893488147419103232\"")), expected(1 << 65));

@@ -218,6 +218,18 @@ impl Report {
         self.crash = Some(crash);
     }
 
+    /// After a crash run the server is up again, so that every batch must come to an answer.
+    pub fn find_unfinished(&mut self) {
+        let Batches { due, answered, shed, unknown, unsent } = self.batches;
+        if due > answered {
+            self.findings.push(format!(
+                "{} of {due} batches were not answered by the end (shed {shed}, unknown {unknown}, unsent {unsent}): \
+                 give --drain more time, or the server does not recover",
+                due - answered
+            ));
+        }
+    }
+
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
@@ -229,11 +241,15 @@ impl Report {
     /// The table for a person.
     #[must_use]
     pub fn table(&self) -> String {
-        let rate = self.run.rate.map_or("max, closed loop".into(), |rate| format!("{rate} events/s, open loop"));
+        let rate =
+            self.run.rate.map_or("max, closed loop".into(), |rate| format!("{rate} events/s, open loop"));
         let (batches, attempts, events) = (&self.batches, &self.attempts, &self.events);
         let mut lines = vec![
             format!("{} {} (run {}, seed {})", self.scenario, self.run.url, self.run.run_id, self.run.seed),
-            format!("offered    {rate}, {} connections, batches of {}", self.run.connections, self.run.batch_events),
+            format!(
+                "offered    {rate}, {} connections, batches of {}",
+                self.run.connections, self.run.batch_events
+            ),
             format!(
                 "answered   {} events in {} ms: {} events/s, {} bytes/s",
                 events.answered, self.elapsed_ms, self.events_per_second, self.bytes_per_second

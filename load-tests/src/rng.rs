@@ -18,7 +18,8 @@ pub fn mix(value: u64) -> u64 {
 /// A seed from a seed and a name, so that two runs of one seed do not repeat each other's events.
 #[must_use]
 pub fn seed_of(seed: u64, name: &str) -> u64 {
-    name.bytes().fold(mix(seed ^ GOLDEN_GAMMA), |state, byte| mix(state ^ u64::from(byte).wrapping_add(GOLDEN_GAMMA)))
+    name.bytes()
+        .fold(mix(seed ^ GOLDEN_GAMMA), |state, byte| mix(state ^ u64::from(byte).wrapping_add(GOLDEN_GAMMA)))
 }
 
 /// A stream of draws that belongs to one position of one seed.
@@ -70,7 +71,8 @@ impl Zipf {
         let total: u128 = weights.iter().sum();
         // Scaled so that a full column holds exactly `total`; then everything stays an integer.
         let mut rest: Vec<u128> = weights.iter().map(|weight| weight * u128::from(ranks)).collect();
-        let mut columns: Vec<Column> = (0..ranks).map(|rank| Column { threshold: 1 << 32, alias: rank }).collect();
+        let mut columns: Vec<Column> =
+            (0..ranks).map(|rank| Column { threshold: 1 << 32, alias: rank }).collect();
         let (mut small, mut large): (Vec<u32>, Vec<u32>) =
             (0..ranks).partition(|rank| rest[*rank as usize] < total);
         while let (Some(low), Some(high)) = (small.pop(), large.last().copied()) {
@@ -107,7 +109,10 @@ mod tests {
         // The harmonic number H(100) is 5.187: rank 1 has 1 / 5.187 of a million draws.
         for (rank, expected) in [(1, 192_776), (2, 96_388), (10, 19_278), (100, 1_928)] {
             let drawn = counts[rank - 1];
-            assert!(drawn.abs_diff(expected) * 10 < expected, "rank {rank}: {drawn}, expected about {expected}");
+            assert!(
+                drawn.abs_diff(expected) * 10 < expected,
+                "rank {rank}: {drawn}, expected about {expected}"
+            );
         }
     }
 
@@ -127,7 +132,8 @@ mod tests {
 
     #[test]
     fn exponential_halves_every_half_life() {
-        let delays: Vec<u64> = (0..100_000).map(|position| Draws::at(3, position).exponential(1_000)).collect();
+        let delays: Vec<u64> =
+            (0..100_000).map(|position| Draws::at(3, position).exponential(1_000)).collect();
         for (beyond, expected) in [(1_000, 50_000_usize), (3_000, 12_500)] {
             let count = delays.iter().filter(|delay| **delay >= beyond).count();
             assert!(count.abs_diff(expected) * 20 < expected, "{count} of {expected} beyond {beyond}");

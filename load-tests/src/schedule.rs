@@ -27,7 +27,8 @@ impl Schedule {
     pub fn due(&self, number: u64) -> Option<Duration> {
         let ns = u128::from(number) * u128::from(self.batch_events) * 1_000_000_000
             / u128::from(self.events_per_second);
-        (number < self.batches).then(|| Duration::from_nanos(u64::try_from(ns).expect("a run is below 584 years")))
+        (number < self.batches)
+            .then(|| Duration::from_nanos(u64::try_from(ns).expect("a run is below 584 years")))
     }
 
     #[must_use]

@@ -31,7 +31,8 @@ pub struct EventClock {
 
 impl EventClock {
     fn at(&self, slot: u64) -> i64 {
-        let elapsed_ms = u128::from(slot) * 1_000 * u128::from(self.speed) / u128::from(self.slots_per_second);
+        let elapsed_ms =
+            u128::from(slot) * 1_000 * u128::from(self.speed) / u128::from(self.slots_per_second);
         self.start_ms + i64::try_from(elapsed_ms).expect("a run is shorter than the calendar")
     }
 }

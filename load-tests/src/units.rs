@@ -9,7 +9,9 @@ use std::time::Duration;
 pub enum UnitError {
     #[error("`{text}` is not a duration; write a whole number and a unit, such as 250ms, 60s, 5m or 1h")]
     Duration { text: String },
-    #[error("`{text}` is not a share; write a decimal from 0 to 1 with at most six digits after the point, such as 0.02")]
+    #[error(
+        "`{text}` is not a share; write a decimal from 0 to 1 with at most six digits after the point, such as 0.02"
+    )]
     Share { text: String },
     #[error("`{text}` is not a rate; write events per second, such as 20000, or max")]
     Rate { text: String },
@@ -97,7 +99,9 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
-        for (text, ms) in [("250ms", 250), ("60s", 60_000), ("60", 60_000), ("5m", 300_000), ("1h", 3_600_000)] {
+        for (text, ms) in
+            [("250ms", 250), ("60s", 60_000), ("60", 60_000), ("5m", 300_000), ("1h", 3_600_000)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "s", "1.5s", "-1s", "1 s", "1d", "99999999999999999999s", "18446744073709551615h"] {
@@ -107,7 +111,9 @@ mod tests {
 
     #[test]
     fn shares_are_exact() {
-        for (text, millionths) in [("0", 0), ("0.02", 20_000), ("1", 1_000_000), ("1.0", 1_000_000), ("0.000001", 1)] {
+        for (text, millionths) in
+            [("0", 0), ("0.02", 20_000), ("1", 1_000_000), ("1.0", 1_000_000), ("0.000001", 1)]
+        {
             assert_eq!(text.parse(), Ok(Share { millionths }), "{text}");
         }
         for text in ["", ".", "0.", ".5", "1.000001", "2", "-0.1", "0.0000001", "2%"] {
