@@ -12,6 +12,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::event::Event;
+use crate::traffic::CUSTOMERS_MAX;
 
 const MAGIC: [u8; 8] = *b"TMLEDG01";
 const RECORD_BYTES: usize = 24;
@@ -149,6 +150,11 @@ pub fn recount(path: &Path) -> Result<Vec<Total>, LedgerError> {
         let number =
             |at: usize| u32::from_be_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
         let customer = number(16) as usize;
+        if customer >= CUSTOMERS_MAX as usize {
+            return Err(damaged(format!(
+                "it names customer {customer}, and there are at most {CUSTOMERS_MAX}"
+            )));
+        }
         if customer >= totals.len() {
             totals.resize(customer + 1, Total::default());
         }
@@ -202,7 +208,8 @@ mod tests {
     fn a_damaged_ledger_is_not_believed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("ledger");
-        let record = [7; RECORD_BYTES];
+        let mut record = [7; RECORD_BYTES];
+        record[16..20].copy_from_slice(&3_u32.to_be_bytes());
         let refused = |bytes: &[&[u8]]| {
             std::fs::write(&path, bytes.concat()).expect("written");
             recount(&path).expect_err("damaged").to_string()
@@ -210,5 +217,7 @@ mod tests {
         assert!(refused(&[b"NOTALEDG", &record]).contains("does not begin"));
         assert!(refused(&[&MAGIC, &record, &record[..3]]).contains("3 bytes follow"));
         assert!(refused(&[&MAGIC, &record, &record]).contains("entered twice"));
+        // A wild number would be a wild allocation.
+        assert!(refused(&[&MAGIC, &[0xff; RECORD_BYTES]]).contains("names customer 4294967295"));
     }
 }

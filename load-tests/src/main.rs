@@ -17,7 +17,7 @@ use tidemark_load::http::{Load, lock};
 use tidemark_load::ledger::Ledger;
 use tidemark_load::product::Product;
 use tidemark_load::report::Report;
-use tidemark_load::traffic::{EventClock, Traffic};
+use tidemark_load::traffic::{CUSTOMERS_MAX, EventClock, Traffic};
 use tidemark_load::units::{Rate, Share, duration, instant_ms};
 use tidemark_load::{catalog, http};
 
@@ -61,7 +61,7 @@ struct TrafficArgs {
     /// Share of events that repeat an earlier one
     #[arg(long, default_value = "0.02")]
     duplicates: Share,
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(CUSTOMERS_MAX)))]
     customers: u32,
     /// Time of the first event
     #[arg(long, default_value = "2026-01-01T00:00:00Z", value_parser = instant_ms)]
@@ -142,7 +142,7 @@ struct GenerateArgs {
     /// Share of events that are sent again
     #[arg(long, default_value = "0.02")]
     duplicates: Share,
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(CUSTOMERS_MAX)))]
     customers: u32,
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -158,7 +158,7 @@ struct GenerateArgs {
 struct CatalogArgs {
     #[arg(long)]
     out: PathBuf,
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(CUSTOMERS_MAX)))]
     customers: u32,
 }
 

@@ -11,6 +11,9 @@ use crate::units::Share;
 /// overtake the batch that it repeats.
 pub const RESEND_SLOTS: u64 = 100_000;
 
+/// Totals are kept in rows by customer number: this many take 320 MB.
+pub const CUSTOMERS_MAX: u32 = 10_000_000;
+
 #[derive(Clone, Debug)]
 pub struct Traffic {
     seed: u64,
