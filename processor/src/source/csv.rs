@@ -41,6 +41,9 @@ struct CsvSource {
 /// Keeps what passes through until a position covers it: the csv crate buffers, and hands out no raw rows.
 struct Tee {
     feed: Feed,
+    /// A line feed is given before the file's own bytes. The csv crate drops a byte order mark from the first bytes
+    /// that it sees; after a restart those are no longer the first bytes of the file.
+    leading_line_end: bool,
     unsettled: Vec<u8>,
     /// Where the row that is being read begins, in `unsettled`.
     row_start: usize,
@@ -52,6 +55,11 @@ struct Tee {
 
 impl Read for Tee {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.leading_line_end {
+            self.leading_line_end = false;
+            buffer[0] = b'\n';
+            return Ok(1);
+        }
         if self.unsettled.len() - self.row_start > self.row_bytes_max + READ_BYTES {
             self.row_too_long = true;
             return Err(io::Error::other("a row without an end"));
@@ -80,12 +88,12 @@ pub(super) fn open(
     }
     let columns: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     let cut_off = at_start && rows.get_ref().at_end;
-    let covered = if cut_off { 0 } else { index(rows.position().byte()) };
+    let covered = if at_start && !cut_off { index(rows.position().byte()) } else { 0 };
     rows.get_mut().feed.lines += newlines(&rows.get_ref().unsettled[..covered]);
     let source = CsvSource {
         shape: EventShape::bind(mapping, &columns, path)?,
         row: ByteRecord::new(),
-        settled: 0,
+        settled: u64::from(!at_start),
         covered,
         cut_off,
         columns: columns.len(),
@@ -99,8 +107,15 @@ pub(super) fn open(
 
 fn reader(feed: Feed, mapping: &Mapping, limits: Limits) -> csv::Reader<Tee> {
     let row_bytes_max = limits.line_bytes_max;
-    let tee =
-        Tee { feed, unsettled: Vec::new(), row_start: 0, row_bytes_max, row_too_long: false, at_end: false };
+    let tee = Tee {
+        leading_line_end: feed.units > 0,
+        feed,
+        unsettled: Vec::new(),
+        row_start: 0,
+        row_bytes_max,
+        row_too_long: false,
+        at_end: false,
+    };
     csv::ReaderBuilder::new()
         .delimiter(mapping.delimiter)
         .has_headers(false)
@@ -186,7 +201,11 @@ impl CsvSource {
             return Err(too_long(tee, range.start));
         }
         let start = chunk.text.len();
-        let written = if self.row.len() == self.columns {
+        let written = if tee.at_end && memchr::memchr_iter(b'"', raw).count() % 2 == 1 {
+            // It may have swallowed the rows behind it, even when the number of columns is right.
+            let reason = "a quote is not closed before the file ends; close it, and the row is read again";
+            Err(Fault { code: "unclosed_quote", reason: reason.into() })
+        } else if self.row.len() == self.columns {
             let cell = |column: usize| Cell::untyped(self.row.get(column)?, &self.null);
             self.shape.write(record, cell, &mut chunk.text)
         } else {

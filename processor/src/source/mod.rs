@@ -82,7 +82,7 @@ pub struct Damaged {
     pub place: u64,
     /// Its first bytes as read, at most [`EXCEPTION_PAYLOAD_BYTES_MAX`].
     pub range: Range<u32>,
-    /// Stable, for programs: `too_large`, `ragged_row`, `no_match`, `missing_value`, `invalid_utf8`, `invalid_time`.
+    /// Stable, for programs: `too_large`, `ragged_row`, `unclosed_quote`, `no_match`, `missing_value`, `invalid_utf8`, `invalid_time`.
     pub code: &'static str,
     /// For a person: what is wrong and what is expected.
     pub reason: String,

@@ -208,13 +208,8 @@ impl TextColumn {
             let start = text.len();
             match array.data_type() {
                 DataType::Timestamp(unit, with_zone) => {
-                    let counted = timestamp(array, *unit, row)?;
-                    let shown = match (with_zone, zone) {
-                        (None, Some(zone)) => times::in_zone(times::wall_clock(counted), zone)
-                            .map_err(|cause| ArrowError::ExternalError(Box::new(cause)))?,
-                        _ => counted.to_string(),
-                    };
-                    text.push_str(&shown);
+                    let zone = if with_zone.is_some() { None } else { zone };
+                    text.push_str(&timestamp_text(array, *unit, row, zone));
                 }
                 _ => write!(text, "{}", formatter.value(row))
                     .map_err(|_| ArrowError::ComputeError(format!("row {row} has no text")))?,
@@ -230,21 +225,32 @@ impl TextColumn {
     }
 }
 
-fn timestamp(array: &ArrayRef, unit: TimeUnit, row: usize) -> Result<Timestamp, ArrowError> {
-    let counted = match unit {
-        TimeUnit::Second => Timestamp::from_second(array.as_primitive::<TimestampSecondType>().value(row)),
+/// RFC 3339 in UTC; `zone` is that of a wall clock. A count beyond the years that RFC 3339 can write stays a bare number,
+/// so that it costs one row, which the decoder refuses by its time, and not the file.
+fn timestamp_text(array: &ArrayRef, unit: TimeUnit, row: usize, zone: Option<&TimeZone>) -> String {
+    let (count, timestamp) = match unit {
+        TimeUnit::Second => {
+            let count = array.as_primitive::<TimestampSecondType>().value(row);
+            (count, Timestamp::from_second(count))
+        }
         TimeUnit::Millisecond => {
-            Timestamp::from_millisecond(array.as_primitive::<TimestampMillisecondType>().value(row))
+            let count = array.as_primitive::<TimestampMillisecondType>().value(row);
+            (count, Timestamp::from_millisecond(count))
         }
         TimeUnit::Microsecond => {
-            Timestamp::from_microsecond(array.as_primitive::<TimestampMicrosecondType>().value(row))
+            let count = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            (count, Timestamp::from_microsecond(count))
         }
         TimeUnit::Nanosecond => {
-            let nanos = array.as_primitive::<TimestampNanosecondType>().value(row);
-            Timestamp::from_nanosecond(i128::from(nanos))
+            let count = array.as_primitive::<TimestampNanosecondType>().value(row);
+            (count, Timestamp::from_nanosecond(i128::from(count)))
         }
     };
-    counted.map_err(|cause| ArrowError::ExternalError(Box::new(cause)))
+    let text = timestamp.and_then(|timestamp| match zone {
+        Some(zone) => times::in_zone(times::wall_clock(timestamp), zone),
+        None => Ok(timestamp.to_string()),
+    });
+    text.unwrap_or_else(|_| count.to_string())
 }
 
 impl ParquetSource {

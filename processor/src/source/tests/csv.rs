@@ -80,6 +80,12 @@ fn a_quote_that_never_closes_stops_the_file() {
 }
 
 #[test]
+fn an_unclosed_quote_never_swallows_rows_in_silence() {
+    let map = format!("{EVENT}[data]\na = \"a\"\n");
+    check(&map, "a,b\n1,x\n2,\"y\n3,z\n", &expect![[]]);
+}
+
+#[test]
 fn a_finished_file_is_unchanged_whatever_its_line_ends() {
     let map = mapping(&format!("format = \"csv\"\n{EVENT}[data]\na = \"a\"\n"));
     for text in ["a\n1\n2\n", "a\r\n1\r\n2\r\n", "a\n1\n\n\n", "a\n"] {
