@@ -3,10 +3,13 @@
 //! Edges do not import each other; only the wiring files (`partition`, `http`, `cli`, `demo`) combine them.
 //! `tests/architecture.rs` checks who may import whom.
 
+pub mod billing;
 pub mod catalog;
+pub mod clock;
 pub mod decode;
 pub mod deliver;
 pub mod demo;
+pub mod erp;
 pub mod http;
 pub mod meter;
 pub mod source;

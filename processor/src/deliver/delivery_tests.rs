@@ -1,0 +1,219 @@
+//! Does every row reach the other side once in effect, whatever fails on the way? Against an outbox in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tidemark_schemas::ReceiveTime;
+use tidemark_schemas::summary::RecordId;
+
+use super::*;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A partition in memory: rows, and the receipts that removed them.
+#[derive(Default)]
+struct Partition {
+    rows: Mutex<BTreeMap<u64, OutboxRow>>,
+    receipts: Mutex<Vec<String>>,
+    /// How many commits fail before one succeeds.
+    failing_commits: Mutex<u32>,
+}
+
+impl Partition {
+    fn with_rows(count: u64) -> Arc<Self> {
+        let partition = Self::default();
+        for sequence in 1..=count {
+            partition.add(sequence);
+        }
+        Arc::new(partition)
+    }
+
+    fn add(&self, sequence: u64) {
+        let (id, payload) = (RecordId(format!("r{sequence}")), b"{}".to_vec());
+        let row = OutboxRow { destination: Destination::Billing, sequence, id, payload };
+        locked(&self.rows).insert(sequence, row);
+    }
+
+    fn receipts(&self) -> String {
+        locked(&self.receipts).join(" ")
+    }
+}
+
+impl Outbox for Arc<Partition> {
+    fn pending(&self, _: Destination, after: u64, limit: usize) -> Result<Vec<OutboxRow>, PartitionError> {
+        Ok(locked(&self.rows).range(after + 1..).take(limit).map(|(_, row)| row.clone()).collect())
+    }
+}
+
+impl Receipts for Arc<Partition> {
+    async fn commit(&self, receipts: Vec<Receipt>) -> Result<(), PartitionError> {
+        let mut failing = locked(&self.failing_commits);
+        if *failing > 0 {
+            *failing -= 1;
+            return Err("the disk is full".into());
+        }
+        for receipt in receipts {
+            let shown = match receipt.outcome {
+                Outcome::Accepted { .. } => format!("{}+", receipt.record),
+                Outcome::Refused { .. } => format!("{}-", receipt.record),
+            };
+            locked(&self.receipts).push(shown);
+            locked(&self.rows).retain(|_, row| row.id != receipt.record);
+        }
+        Ok(())
+    }
+}
+
+/// The other side: keeps one copy by id, as the wire contract asks, and fails on cue.
+#[derive(Default)]
+struct OtherSide {
+    /// What to answer to the next rows: `+` accept, `u` take it but lose the answer, `b` busy, `-` refuse, `x` gone.
+    cues: Mutex<VecDeque<char>>,
+    /// Rows in the order of arrival, repetitions too.
+    arrived: Mutex<Vec<String>>,
+    booked: Mutex<BTreeMap<String, u32>>,
+}
+
+impl OtherSide {
+    fn answering(cues: &str) -> Arc<Self> {
+        Arc::new(Self { cues: Mutex::new(cues.chars().collect()), ..Self::default() })
+    }
+
+    fn take(&self, row: &OutboxRow) -> Answer {
+        let (to, record, reason) = ("there".to_owned(), row.id.clone(), String::new());
+        locked(&self.arrived).push(row.id.to_string());
+        let cue = locked(&self.cues).pop_front().unwrap_or('+');
+        if matches!(cue, '+' | 'u') {
+            locked(&self.booked).insert(row.id.to_string(), 1);
+        }
+        match cue {
+            '+' => Answer::Accepted { reference: "1".into() },
+            'u' => Answer::Failed(Failure::Uncertain { to, record, reason }),
+            'b' => Answer::Failed(Failure::Unavailable { to, record, reason, retry_after: None }),
+            '-' => Answer::Failed(Failure::Refused { to, record, reason }),
+            _ => Answer::Failed(Failure::Gone { to, record }),
+        }
+    }
+}
+
+impl Sink for Arc<OtherSide> {
+    fn rows_per_batch(&self) -> usize {
+        2
+    }
+
+    async fn send(&self, rows: Arc<[OutboxRow]>) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let mut held = false;
+        for row in rows.iter() {
+            let answer = if held { Answer::NotSent } else { self.take(row) };
+            held |= !is_answered(&answer);
+            answers.push(answer);
+        }
+        answers
+    }
+}
+
+fn noon() -> ReceiveTime {
+    ReceiveTime::from_micros(1_790_000_000_000_000)
+}
+
+fn delivery(
+    partition: &Arc<Partition>,
+    there: &Arc<OtherSide>,
+) -> Delivery<Arc<Partition>, Arc<Partition>, Arc<OtherSide>> {
+    let config =
+        DeliveryConfig { first_wait_ms: 0, longest_wait_ms: 0, open_ms: 0, ..DeliveryConfig::default() };
+    Delivery::new(
+        Destination::Billing,
+        Arc::clone(partition),
+        Arc::clone(partition),
+        Arc::clone(there),
+        noon,
+        config,
+    )
+}
+
+/// Drains five rows and shows what arrived, what was committed and what was counted.
+fn check(cues: &str, arrived: &str, receipts: &str, counts: (u64, u64, u64)) {
+    let (partition, there) = (Partition::with_rows(5), OtherSide::answering(cues));
+    let drained = drain(delivery(&partition, &there)).expect("the partition is well");
+    assert_eq!(locked(&there.arrived).join(" "), arrived, "arrived, {cues}");
+    assert_eq!(partition.receipts(), receipts, "receipts, {cues}");
+    assert_eq!((drained.accepted, drained.refused, drained.left), counts, "counts, {cues}");
+    assert_eq!(drained.bytes, 2 * (counts.0 + counts.1), "bytes, {cues}");
+    assert_eq!(drained.held_by.is_some(), counts.2 > 0, "held, {cues}");
+}
+
+#[test]
+fn rows_arrive_in_order_and_leave_with_their_receipt() {
+    check("", "r1 r2 r3 r4 r5", "r1+ r2+ r3+ r4+ r5+", (5, 0, 0));
+}
+
+#[test]
+fn what_may_have_arrived_is_sent_again_before_anything_else() {
+    check("+u", "r1 r2 r2 r3 r4 r5", "r1+ r2+ r3+ r4+ r5+", (5, 0, 0));
+    check("ubu", "r1 r1 r1 r1 r2 r3 r4 r5", "r1+ r2+ r3+ r4+ r5+", (5, 0, 0));
+}
+
+#[test]
+fn a_refused_row_is_parked_and_the_rest_goes_on() {
+    check("+-+", "r1 r2 r3 r4 r5", "r1+ r2- r3+ r4+ r5+", (4, 1, 0));
+}
+
+#[test]
+fn a_destination_that_is_gone_stops_and_keeps_its_rows() {
+    check("+x", "r1 r2", "r1+", (1, 0, 4));
+}
+
+#[test]
+fn a_drain_gives_up_on_a_destination_that_stays_away() {
+    check("bbbbbbbb", "r1 r1 r1 r1", "", (0, 0, 5));
+}
+
+#[test]
+fn a_lost_receipt_sends_again_and_doubles_nothing() {
+    let (partition, there) = (Partition::with_rows(3), OtherSide::answering(""));
+    *locked(&partition.failing_commits) = 1;
+    let failed = drain(delivery(&partition, &there));
+    assert!(matches!(failed, Err(DeliveryError::Receipts { .. })), "{failed:?}");
+    assert_eq!(partition.receipts(), "");
+
+    drain(delivery(&partition, &there)).expect("the partition is well again");
+    assert_eq!(locked(&there.arrived).join(" "), "r1 r2 r1 r2 r3");
+    assert_eq!(locked(&there.booked).values().sum::<u32>(), 3);
+    assert_eq!(partition.receipts(), "r1+ r2+ r3+");
+}
+
+#[tokio::test]
+async fn a_running_delivery_outlives_an_outage_and_stops_when_told() {
+    let (partition, there) = (Partition::with_rows(2), OtherSide::answering(&"b".repeat(20)));
+    let (stop, stopped) = watch::channel(false);
+    let committed = Arc::new(Notify::new());
+    let running = tokio::spawn(delivery(&partition, &there).run(Arc::clone(&committed), stopped));
+    while partition.receipts() != "r1+ r2+" {
+        tokio::task::yield_now().await;
+    }
+    partition.add(3);
+    committed.notify_one();
+    while partition.receipts() != "r1+ r2+ r3+" {
+        tokio::task::yield_now().await;
+    }
+    stop.send(true).expect("the delivery listens");
+    running.await.expect("no panic").expect("a stop is no error");
+}
+
+#[tokio::test]
+async fn an_open_breaker_lets_one_row_through_at_a_time() {
+    let (partition, there) = (Partition::with_rows(4), OtherSide::answering("bbbbb"));
+    let mut delivery = delivery(&partition, &there);
+    for _ in 0..5 {
+        assert!(matches!(delivery.round().await, Ok(Round::Held { .. })));
+    }
+    assert!(!delivery.breaker.is_closed());
+    delivery.round().await.expect("the partition is well");
+    assert_eq!(partition.receipts(), "r1+");
+    delivery.round().await.expect("the partition is well");
+    assert_eq!(partition.receipts(), "r1+ r2+ r3+");
+}

@@ -1,0 +1,88 @@
+//! How does a file appear all at once or not at all? Temporary name, fsync, rename, fsync of the folder.
+//!
+//! Keeps: a file under its final name is complete and survives a power failure.
+//! Temporary names start with a dot, so that a reader's `*.ndjson` or `*.journal` never sees one.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// Writes `folder/name`, replacing what was there.
+///
+/// # Errors
+/// [`Failure::NotWritten`] while nothing has the final name yet, [`Failure::NotDurable`] when an fsync failed.
+pub fn write(folder: &Path, name: &str, contents: &[u8]) -> Result<PathBuf, Failure> {
+    let path = folder.join(name);
+    let temporary = folder.join(format!(".{name}{TEMPORARY_SUFFIX}"));
+    let created = File::create(&temporary).and_then(|mut file| file.write_all(contents).map(|()| file));
+    let file = created.map_err(not_written(&temporary))?;
+    file.sync_all().map_err(not_durable(&temporary))?;
+    fs::rename(&temporary, &path).map_err(not_written(&path))?;
+    sync_folder(folder)?;
+    Ok(path)
+}
+
+/// Makes renames in `folder` durable.
+///
+/// # Errors
+/// [`Failure::NotDurable`]
+pub fn sync_folder(folder: &Path) -> Result<(), Failure> {
+    File::open(folder).and_then(|opened| opened.sync_all()).map_err(not_durable(folder))
+}
+
+/// Makes `folder`, and removes what a crash left behind between creating and renaming.
+///
+/// # Errors
+/// [`Failure::NotWritten`] when the folder cannot be made, listed or cleaned.
+pub fn open_folder(folder: &Path) -> Result<Vec<String>, Failure> {
+    fs::create_dir_all(folder).map_err(not_written(folder))?;
+    let mut names = Vec::new();
+    for found in fs::read_dir(folder).map_err(not_written(folder))? {
+        let name = found.map_err(not_written(folder))?.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') && name.ends_with(TEMPORARY_SUFFIX) {
+            fs::remove_file(folder.join(&name)).map_err(not_written(folder))?;
+        } else {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// # Errors
+/// [`Failure::NotWritten`]: a file of ours that exists cannot be read back.
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(not_written(path))
+}
+
+fn not_written(path: &Path) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure::NotWritten { path: path.into(), reason: error.to_string() }
+}
+
+fn not_durable(path: &Path) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure::NotDurable { path: path.into(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_half_written_file_is_never_seen() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join(".a.ndjson.tmp"), b"half").expect("written");
+        assert_eq!(open_folder(folder.path()), Ok(vec![]));
+        write(folder.path(), "a.ndjson", b"whole\n").expect("written");
+        assert_eq!(open_folder(folder.path()), Ok(vec!["a.ndjson".into()]));
+        assert_eq!(read(&folder.path().join("a.ndjson")), Ok(b"whole\n".to_vec()));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_a_failure_to_repeat() {
+        let missing = Path::new("/nonexistent/folder");
+        assert!(matches!(write(missing, "a", b""), Err(Failure::NotWritten { .. })));
+    }
+}
