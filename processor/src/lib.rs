@@ -4,10 +4,12 @@
 //! `tests/architecture.rs` checks who may import whom.
 
 pub mod catalog;
+pub mod config;
 pub mod decode;
 pub mod deliver;
 pub mod demo;
 pub mod http;
 pub mod meter;
+pub mod observe;
 pub mod source;
 pub mod store;
