@@ -6,11 +6,13 @@
 pub mod billing;
 pub mod catalog;
 pub mod clock;
+pub mod config;
 pub mod decode;
 pub mod deliver;
 pub mod demo;
 pub mod erp;
 pub mod http;
 pub mod meter;
+pub mod observe;
 pub mod source;
 pub mod store;

@@ -1,0 +1,258 @@
+//! What does the HTTP edge ask of the product? One trait, with typed answers that serialize as they are documented.
+//!
+//! Keeps: an answer to [`Metering::submit`] is given after the commit, never before. Quantities and amounts are
+//! decimal strings. Every list has a bound that the caller chose and the route capped.
+//! Deliberately absent: how any of it is found. The wiring implements the trait; tests have one in memory.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
+use tidemark_schemas::wire::v1;
+use tokio::sync::watch;
+
+use super::auth::Caller;
+use crate::config::Scope;
+
+/// An answer that may have to wait for a disk.
+pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send>>;
+
+pub trait Metering: Send + Sync + 'static {
+    /// The fate of each event, in the order given, once that fate is durable. Events are structured-mode JSON as
+    /// received: each may be anything, and one that is no event is that one's rejection.
+    /// An error means that nothing of the request is known to be stored; sending it again is always safe.
+    fn submit(&self, caller: &Caller, events: Vec<Bytes>) -> Pending<Vec<Fate>>;
+
+    /// Whether events would be taken now; the error says why not.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Rated summaries of the scope with a sequence above `after`, ascending, at most `limit`.
+    fn rated_after(&self, scope: &Scope, after: u64, limit: usize) -> Pending<Vec<RatedRow>>;
+
+    /// Changes whenever a rated summary is added, for readers that wait.
+    fn rated_changes(&self) -> watch::Receiver<u64>;
+
+    /// Commits what billing answered. Each acknowledgement has its own result, in the order given.
+    fn acknowledge(&self, caller: &Caller, answers: Vec<Acknowledgement>) -> Pending<Vec<AcknowledgementResult>>;
+
+    fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<ExceptionPage>;
+
+    fn exception(&self, scope: &Scope, id: &str) -> Pending<Option<v1::ExceptionRecord>>;
+
+    /// Books again what waits, and says what became of it.
+    fn replay(&self, caller: &Caller, selection: ReplaySelection) -> Pending<ReplayReport>;
+
+    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>>;
+
+    /// From an event to the journal entries it is in.
+    fn trace_event(&self, scope: &Scope, source: &str, id: &str) -> Pending<Option<EventTrace>>;
+
+    /// From a journal entry to the rated summaries behind it.
+    fn trace_posting(&self, scope: &Scope, id: &str) -> Pending<Option<PostingTrace>>;
+
+    fn reconciliation(&self, scope: &Scope) -> Pending<Reconciliation>;
+
+    /// Prometheus text of every metric.
+    fn metrics(&self) -> String;
+}
+
+/// Why the product cannot answer now. The edge turns it into 429 or 503.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// A bounded queue is full.
+    #[error("the queue is full; send the same request again after the time given in Retry-After")]
+    Busy { retry_after: Duration },
+    /// Starting, recovering, or moving away.
+    #[error("not ready: {why}; send the same request again later")]
+    NotReady { why: String },
+    /// Stopped rather than guess; a person must look.
+    #[error("stopped: {why}; keep the request and send it again once an operator has restarted the service")]
+    Stopped { why: String },
+}
+
+/// What became of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// The event's `id`, when it has a readable one.
+    pub id: Option<String>,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Accepted,
+    /// Seen before with the same content: counted once.
+    Duplicate,
+    /// Seen before with other content: the first one counts, this one waits for a person.
+    Conflict { reason: String },
+    /// No valid event; kept as an exception, but only the producer can correct it.
+    Rejected { code: &'static str, path: String, reason: String },
+    /// Valid, but the catalog does not say yet what it is worth: it waits and can be replayed.
+    Waiting { kind: ExceptionKind, reason: String },
+}
+
+/// A rated summary as stored, with its position in billing's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RatedRow {
+    pub sequence: u64,
+    /// JSON of `tidemark.rated_summary.v1`.
+    pub wire: Vec<u8>,
+}
+
+/// What billing says about one rated summary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledgement {
+    /// Id of the rated summary.
+    pub record: String,
+    pub outcome: AcknowledgementOutcome,
+    /// Billing's own name for it, when accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Why not; required when refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AcknowledgementOutcome {
+    Accepted,
+    Refused,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AcknowledgementResult {
+    pub record: String,
+    pub status: AcknowledgementStatus,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AcknowledgementStatus {
+    Committed,
+    /// The same answer was committed before.
+    Again,
+    /// No rated summary with this id waits for an answer in the caller's scope.
+    Unknown,
+    /// Another answer was committed before; the first one stands.
+    Contradicts,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ExceptionFilter {
+    pub kind: Option<ExceptionKind>,
+    pub status: Option<ExceptionStatus>,
+    /// Id of the last exception of the page before.
+    pub after: Option<String>,
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ExceptionPage {
+    pub items: Vec<v1::ExceptionRecord>,
+    /// Give it as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Which exceptions to replay: those named, or all open ones of a kind. Exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplaySelection {
+    /// Ids of exceptions, at most 1,000.
+    #[serde(default)]
+    pub ids: Vec<String>,
+    #[serde(default)]
+    pub kind: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ReplayReport {
+    /// Exceptions that the selection found open and replayable.
+    pub selected: u64,
+    /// Counted now.
+    pub resolved: u64,
+    /// Still waiting, with a reason in each exception.
+    pub waiting: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct UsageFilter {
+    pub customer: Option<String>,
+    pub meter: Option<String>,
+    /// Names of dimensions; each distinct tuple of their values is a row.
+    pub group_by: Vec<String>,
+}
+
+/// Usage so far: windows still open and windows closed, adjustments included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct UsageRow {
+    pub customer: String,
+    pub meter: String,
+    /// Values of the dimensions asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub dimensions: BTreeMap<String, String>,
+    /// A decimal.
+    pub quantity: String,
+    pub events: u64,
+    pub unit: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct EventTrace {
+    pub source: String,
+    pub id: String,
+    /// `counted`, `waiting` or `conflict`.
+    pub fate: String,
+    /// One entry per window that the event changed.
+    pub usage: Vec<TracedUsage>,
+    pub exceptions: Vec<v1::ExceptionRecord>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TracedUsage {
+    pub customer: String,
+    pub meter: String,
+    pub window: v1::Span,
+    /// `open` or `closed`.
+    pub state: String,
+    pub rated: Vec<v1::RatedSummary>,
+    pub journal_entries: Vec<v1::JournalEntry>,
+    pub receipts: Vec<v1::Receipt>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PostingTrace {
+    pub journal_entry: v1::JournalEntry,
+    pub rated: Vec<v1::RatedSummary>,
+    pub receipts: Vec<v1::Receipt>,
+}
+
+/// Three totals that must tie out: counted, billed, booked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Reconciliation {
+    /// All checks tie out.
+    pub ties_out: bool,
+    pub checks: Vec<ReconciliationCheck>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ReconciliationCheck {
+    /// What is compared, such as `rated = billed`.
+    pub name: String,
+    /// `events`, or a currency's ISO 4217 code for amounts in its minor unit.
+    pub unit: String,
+    pub left: String,
+    pub right: String,
+    /// Left less right; `0` when it ties out.
+    pub difference: String,
+    /// Known and allowed part of the difference: what is on its way.
+    pub in_flight: String,
+    pub ties_out: bool,
+}

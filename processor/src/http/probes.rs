@@ -1,0 +1,43 @@
+//! Is it alive, is it ready, what does it measure, what does it offer? Answers without a key: nothing of any
+//! tenant is in them.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::Json;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::time::Duration;
+
+use super::Edge;
+use super::problem::{Kind, Problem};
+
+#[derive(Serialize, JsonSchema)]
+pub struct Probe {
+    /// `alive` or `ready`.
+    pub status: &'static str,
+}
+
+/// Alive as long as it answers: a restart would not help what `ready` complains about.
+pub async fn health() -> Json<Probe> {
+    Json(Probe { status: "alive" })
+}
+
+pub async fn ready(State(edge): State<Edge>) -> Result<Json<Probe>, Problem> {
+    if *edge.closing.borrow() {
+        return Err(Problem::new(Kind::NotReady, "stopping; use another instance"));
+    }
+    match edge.metering.ready() {
+        Ok(()) => Ok(Json(Probe { status: "ready" })),
+        Err(why) => Err(Problem::new(Kind::NotReady, why).retry_after(Duration::from_secs(1))),
+    }
+}
+
+pub async fn metrics(State(edge): State<Edge>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (content_type, edge.metering.metrics()).into_response()
+}
+
+pub async fn openapi(State(edge): State<Edge>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], edge.openapi).into_response()
+}
