@@ -3,6 +3,7 @@
 //! Edges do not import each other; only the wiring files (`partition`, `http`, `cli`, `demo`) combine them.
 //! `tests/architecture.rs` checks who may import whom.
 
+pub mod archive;
 pub mod billing;
 pub mod catalog;
 pub mod clock;
@@ -14,5 +15,6 @@ pub mod erp;
 pub mod http;
 pub mod meter;
 pub mod observe;
+pub mod partition;
 pub mod source;
 pub mod store;

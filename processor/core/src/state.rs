@@ -97,6 +97,8 @@ pub struct Counts {
     pub again: u64,
     pub rejected: u64,
     pub exceptions: u64,
+    /// Part of `exceptions`: same identity, other content. The only exceptions that are not kept in the archive.
+    pub conflicts: u64,
 }
 
 impl Counts {

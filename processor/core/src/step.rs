@@ -243,7 +243,10 @@ fn count(working: &mut Working, block: &EventBlock, fate: Fate) {
     match fate {
         Fate::Counted if block.replays.is_empty() => counts.counted += 1,
         Fate::Again => counts.again += 1,
-        Fate::Parked(_) if block.replays.is_empty() => counts.exceptions += 1,
+        Fate::Parked(kind) if block.replays.is_empty() => {
+            counts.exceptions += 1;
+            counts.conflicts += u64::from(kind == ExceptionKind::Conflict);
+        }
         Fate::Counted | Fate::Parked(_) => return,
     }
     counts.received += 1;

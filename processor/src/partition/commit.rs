@@ -12,16 +12,17 @@ use tidemark_core::working::Working;
 use tidemark_schemas::exception::ExceptionKind;
 use tidemark_schemas::outbox::Destination;
 use tidemark_schemas::receipt::Receipt;
+use tidemark_schemas::summary::RecordId;
 use tidemark_schemas::time::{EventTime, ReceiveTime};
 use tidemark_schemas::wire;
 
 use super::exceptions::Exceptions;
-use super::load::{load, trim};
+use super::load::{load, trim, undecodable};
 use super::prepare::PreparedBlock;
 use crate::archive;
 use crate::store::codec::{
     Codec, archive_block_key, entry_key, group_count_key, group_key, member_key, outbox_key, posting_key, receipt_key,
-    sequence_key, series_key, summary_key, time_key, timer_key, window_key,
+    sequence_from, sequence_key, series_key, summary_key, time_key, timer_key, window_key,
 };
 use crate::store::{Identities, KeyValue, Keyspace, StoreError, Testimony, Witness, WitnessError, WriteBatch};
 
@@ -204,13 +205,17 @@ impl Partition {
     ///
     /// # Errors
     /// As [`Partition::take`].
-    pub fn receive(&mut self, receipts: &[(u64, Receipt)], now: ReceiveTime) -> Result<(), PartitionError> {
+    pub fn receive(&mut self, receipts: &[Receipt], now: ReceiveTime) -> Result<(), PartitionError> {
         self.guarded(|partition| {
             let mut staged = Staged::default();
-            for (sequence, receipt) in receipts {
+            for receipt in receipts {
+                let Some(sequence) = sequence_of(&*partition.store, receipt.destination, &receipt.record)? else {
+                    tracing::warn!(record = %receipt.record, "a receipt for a record that we never sent; ignored");
+                    continue;
+                };
                 let bytes = wire::v1::to_bytes(&wire::v1::Receipt::from(receipt));
                 staged.batch.put(Keyspace::Receipt, &receipt_key(receipt.destination, &receipt.record), &bytes);
-                staged.batch.delete(Keyspace::Outbox, &outbox_key(receipt.destination, *sequence));
+                staged.batch.delete(Keyspace::Outbox, &outbox_key(receipt.destination, sequence));
             }
             partition.commit(staged, now)
         })
@@ -290,6 +295,26 @@ impl Partition {
         crate::observe::committed(&self.working, &staged.changes, fresh.len(), started.elapsed());
         Ok(())
     }
+}
+
+/// The place of a record in its destination's order.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be read.
+pub fn sequence_of(
+    store: &dyn KeyValue,
+    destination: Destination,
+    record: &RecordId,
+) -> Result<Option<u64>, StoreError> {
+    let id = record.0.as_bytes();
+    let (space, found) = match destination {
+        Destination::Billing => (Keyspace::RatedIndex, store.get(Keyspace::RatedIndex, id)?),
+        Destination::Erp => match store.get(Keyspace::JournalIndex, id)? {
+            Some(entry) => (Keyspace::JournalIndex, store.get(Keyspace::JournalIndex, &entry)?),
+            None => return Ok(None),
+        },
+    };
+    found.map(|bytes| sequence_from(&bytes).map_err(|damaged| undecodable(space, id, &damaged))).transpose()
 }
 
 /// Events that were seen for the first time, counted or waiting. Conflicts are kept with their exception.

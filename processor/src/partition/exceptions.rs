@@ -3,7 +3,7 @@
 //! A record's id is a function of what waits, so the same event never waits twice; a record that exists is not
 //! overwritten, because someone may have looked at it already.
 
-use tidemark_core::batch::{EventBlock, ReplayOf};
+use tidemark_core::batch::EventBlock;
 use tidemark_core::changes::Changes;
 use tidemark_core::record::record_id;
 use tidemark_core::resolve::Park;
@@ -20,15 +20,6 @@ use super::load::undecodable;
 use super::prepare::PreparedBlock;
 use crate::decode::envelope;
 use crate::store::{KeyValue, Keyspace, StoreError, WriteBatch};
-
-/// An exception whose event is to be booked now.
-#[derive(Clone, Debug)]
-pub struct Replay {
-    pub of: ReplayOf,
-    pub tenant: tidemark_schemas::ids::TenantId,
-    pub received_at: ReceiveTime,
-    pub payload: Vec<u8>,
-}
 
 /// How many exceptions are open, with what the commit in the making changes.
 #[derive(Debug, Default)]

@@ -16,8 +16,9 @@ mod open;
 mod prepare;
 mod run;
 
-pub use commit::{Partition, PartitionError, Position, Taken};
-pub use exceptions::{Replay, exception_row};
+pub use commit::{Partition, PartitionError, Position, Taken, sequence_of};
+pub use load::{decode as decode_row, load_all, undecodable};
+pub use exceptions::exception_row;
 pub use open::{OpenError, Options};
-pub use prepare::{Preparer, PreparedBlock, RawBlock};
-pub use run::{Busy, Handle, Heads, Input, Reply};
+pub use prepare::{Damaged, Preparer, PreparedBlock, RawBlock, Waiting};
+pub use run::{Busy, Handle, Heads, Input, Reply, Snapshot};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tidemark_core::batch::EventBlock;
+use tidemark_core::batch::{EventBlock, ReplayOf};
 use tidemark_core::identity::DeploymentKey;
 use tidemark_core::resolve::{Resolved, resolve};
 use tidemark_core::terms::Terms;
@@ -37,6 +37,13 @@ pub struct Damaged {
     pub kept: Vec<u8>,
     pub code: &'static str,
     pub reason: String,
+}
+
+/// An exception whose event is to be booked.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub of: ReplayOf,
+    pub payload: Vec<u8>,
 }
 
 /// A block that only waits for its turn.
@@ -76,6 +83,16 @@ impl Preparer {
             block.rejections.push(tidemark_core::batch::Rejection { place, range, code, path: "$".into(), reason });
         }
         self.prepare_decoded(block, raw.position)
+    }
+
+    /// Events of one tenant that wait, to be booked under these terms. Payloads that are no event any more are left out.
+    #[must_use]
+    pub fn prepare_replay(&self, tenant: TenantId, received_at: ReceiveTime, waiting: &[Waiting]) -> PreparedBlock {
+        let records = waiting.iter().zip(1..).map(|(waiting, place)| (place, waiting.payload.as_slice()));
+        let mut block = self.plan.decode(tenant, "replay".into(), received_at, records);
+        block.rejections.clear();
+        block.replays = block.places.iter().map(|place| waiting[*place as usize - 1].of.clone()).collect();
+        self.prepare_decoded(block, None)
     }
 
     #[must_use]

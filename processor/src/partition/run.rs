@@ -33,7 +33,7 @@ pub enum Input {
     Declare(EventTime, Reply<Result<(), Arc<PartitionError>>>),
     /// The reply has the watermark that was declared; `None` when there was no usage yet.
     Complete(Reply<Result<Option<EventTime>, Arc<PartitionError>>>),
-    Receive(Vec<(u64, Receipt)>, Reply<Result<(), Arc<PartitionError>>>),
+    Receive(Vec<Receipt>, Reply<Result<(), Arc<PartitionError>>>),
     PutInForce(Vec<(String, String)>, Arc<Terms>, Reply<Result<(), OpenError>>),
     Archived(ArchivedFile, Reply<Result<(), Arc<PartitionError>>>),
 }

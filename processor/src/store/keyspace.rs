@@ -12,19 +12,19 @@
 pub enum Keyspace {
     /// Facts about the store itself.
     ///
-    /// Key: a name, such as `deployment_key`. Value: as the name says. Lifetime: that of the store.
+    /// Key: a name, such as `deployment_key` or `catalog_version`. Value: as the name says. Lifetime: that of the store.
     /// Absent: not decided yet; the first start decides. (The format version is a file, readable before the rows.)
     Meta,
 
     /// How far each source has been read (I-7).
     ///
-    /// Key: origin of the source. Value: position within it. Lifetime: until the source is retired.
+    /// Key: name of the source. Value: bytes of the source's own. Lifetime: until the source is retired.
     /// Absent: nothing of this source was ever committed, so read it from its beginning.
     Position,
 
-    /// The partition's own counters: commit number, events counted, watermark, next sequence numbers.
+    /// Where the partition stands: commits, counts, clock, last sequences.
     ///
-    /// Key: a name. Value: the counters. Lifetime: that of the store. Absent: no commit yet.
+    /// Key: `progress`. Value: the row of `codec/progress`. Lifetime: that of the store. Absent: no commit yet.
     Partition,
 
     /// Identities that the last commits saw first, not yet in a sorted table.
@@ -41,70 +41,69 @@ pub enum Keyspace {
     /// Absent, here and in [`Self::IdentityLog`]: never seen, or forgotten by rule.
     Identity,
 
-    /// One group of a meter: a subscription's distinct tuple of dimension values.
+    /// Groups of a meter: a subscription's distinct tuples of dimension values; and how many there are.
     ///
-    /// Key: subscription, meter, dimension values. Value: its number and when it was opened.
-    /// Lifetime: as long as a window of it is kept. Absent: no event of this group was counted yet.
+    /// Key: `0` and group 16, or `1` and hash of subscription and meter 16. Value: names and values, or the count.
+    /// Lifetime: that of the store. Absent: no event of this group was counted yet.
     Group,
 
     /// One window being aggregated, or closed and still correctable.
     ///
-    /// Key: group, window start. Value: aggregate, evidence, revision. Lifetime: until the horizon of its billing
-    /// period is past. Absent: no event yet, or beyond the horizon (the watermark tells which).
+    /// Key: start 8, group 16, so that old windows lie together. Value: aggregates, evidence, revision.
+    /// Lifetime: until the horizon of its billing period is past. Absent: no event yet.
     Window,
 
-    /// Values that an aggregation must keep one by one: members of a unique count, samples of a percentile, levels.
+    /// What a charge has cost so far in one billing period.
     ///
-    /// Key: group, window start, member. Value: the sample or its count. Lifetime: that of its window.
-    /// Absent: this member was not counted in this window.
+    /// Key: hash of subscription, meter, period and tier dimensions 16. Value: usage by rate card version, billed amount.
+    /// Lifetime: until the horizon of its billing period is past. Absent: nothing was billed for it yet.
     Series,
 
-    /// What falls due at which watermark: closing a window, forgetting it, the end of a billing period.
+    /// What falls due at which watermark: settling a window, ending a billing period, cutting an entry.
     ///
-    /// Key: due time, kind, subject of the timer. Value: empty or small. Lifetime: until it has fired.
-    /// Absent: fired or never set.
+    /// Key: due 8, task 1, what it is about. Value: empty. Lifetime: until it has gone off.
+    /// Absent: it went off, or was never set.
     Timer,
 
-    /// Rated lines gathered for a journal entry that has not been cut.
+    /// Journal entries in the making.
     ///
-    /// Key: legal entity, currency, accounting period, posting rule. Value: the lines' totals so far.
-    /// Lifetime: until the entry is cut. Absent: nothing waits to be booked there.
+    /// Key: hash of legal entity, currency, accounting period and posting rule 16. Value: the entry's lines so far.
+    /// Lifetime: that of the store; empty between entries. Absent: nothing was ever booked there.
     OpenPosting,
 
-    /// Published summaries, each revision (I-3: never changed once written).
+    /// Finds the rated line of each revision of a window (I-3: never changed once written).
     ///
-    /// Key: group, window start, revision. Value: the summary. Lifetime: the retention of finance records.
-    /// Absent: that revision was not published.
+    /// Key: window 24, revision `u32`. Value: the line's sequence `u64`. Lifetime: the retention of finance records.
+    /// Absent: that revision was not reported.
     Summary,
 
-    /// Rated summaries, one for each summary's revision.
+    /// Rated lines, in the order for billing.
     ///
-    /// Key: record id. Value: the rated summary with its lines. Lifetime: the retention of finance records.
-    /// Absent: not rated; an exception says why.
+    /// Key: sequence `u64`, from 1 without gaps. Value: wire v1 JSON. Lifetime: the retention of finance records.
+    /// Absent: the sequence was not reached yet.
     Rated,
 
-    /// Finds rated summaries by customer and period, or by the window that they rate.
+    /// Finds a rated line by its id.
     ///
-    /// Key: customer, billing period, record id. Value: empty. Lifetime: that of the rated summary.
-    /// Absent: the customer has no such record.
+    /// Key: record id. Value: the line's sequence `u64`. Lifetime: that of the line. Absent: no such line.
     RatedIndex,
 
-    /// Journal entries that were cut.
+    /// Journal entries that were cut, in the order for the ERP.
     ///
-    /// Key: posting id. Value: the balanced entry. Lifetime: the retention of finance records.
-    /// Absent: no such entry was ever cut.
+    /// Key: sequence `u64`, from 1 without gaps. Value: wire v1 JSON. Lifetime: the retention of finance records.
+    /// Absent: the sequence was not reached yet.
     Journal,
 
-    /// Which rated summaries stand behind which journal entry.
+    /// Which rated lines are in which journal entry, cut or in the making.
     ///
-    /// Key: posting id, line, record id. Value: the amount it contributed. Lifetime: that of the entry.
-    /// Absent: the record is not in that entry.
+    /// Key: posting 16, entry number `u64`, rated sequence `u64`. Value: empty. Lifetime: that of the entry.
+    /// Absent: the line is not in that entry.
     JournalMember,
 
     /// What has to leave (I-4).
     ///
-    /// Key: destination, sequence `u64`. Value: record id and payload. Lifetime: until a receipt is committed.
-    /// Absent: acknowledged, or the sequence was not reached yet (the counters in [`Self::Partition`] tell which).
+    /// Key: destination 1, sequence `u64`. Value: record id; the payload is the record itself.
+    /// Lifetime: until a receipt is committed. Absent: acknowledged, or the sequence was not reached yet.
     Outbox,
 
     /// What a destination answered.
@@ -115,33 +114,45 @@ pub enum Keyspace {
 
     /// What needs someone's attention, open or resolved.
     ///
-    /// Key: exception id. Value: the record with its business context. Lifetime: the retention of finance records.
+    /// Key: exception id. Value: wire v1 JSON. Lifetime: the retention of finance records.
     /// Absent: no such exception was ever raised.
     Exception,
 
-    /// Accepted events that are not yet in an archive file.
+    /// Kept events that are not in an archive file yet.
     ///
-    /// Key: sequence `u64`. Value: a block of events. Lifetime: until a file that holds it is durable.
-    /// Absent: written to a file.
+    /// Key: commit `u64`, block `u32`. Value: which events were kept, and their compressed texts.
+    /// Lifetime: until a file that holds them is durable. Absent: written to a file, or nothing was kept.
     ArchiveBlock,
 
     /// Archive files that are complete.
     ///
-    /// Key: first sequence `u64`. Value: path, range, counts, checksum. Lifetime: that of the file.
+    /// Key: file name. Value: counts and times as JSON. Lifetime: that of the file.
     /// Absent: no such file, or not complete: it may be overwritten.
     ArchiveFile,
 
-    /// Versions of the catalog under which the state was made.
+    /// Texts of the catalogs under which the state was made.
     ///
-    /// Key: version `u64`. Value: the catalog's canonical bytes. Lifetime: the retention of finance records.
+    /// Key: version. Value: file names and texts as JSON. Lifetime: the retention of finance records.
     /// Absent: that version was never in force here.
     Catalog,
 
-    /// The hash-chained log of decisions that money depends on.
+    /// Subscriptions with fees for periods without usage.
     ///
-    /// Key: sequence `u64`. Value: the entry and the hash of the one before. Lifetime: for ever.
-    /// Absent inside the range: somebody removed it; `audit verify` fails.
-    Audit,
+    /// Key: hash of the subscription's id 16. Value: start of the period that is watched 8.
+    /// Lifetime: that of the store. Absent: it has no such fees.
+    Watched,
+
+    /// Finds a journal entry by its id, or by its group and number.
+    ///
+    /// Key: record id, or posting 16 and number `u64`. Value: posting 16 and number `u64`, or the entry's sequence.
+    /// Lifetime: that of the entry. Absent: it was not cut.
+    JournalIndex,
+
+    /// Finds the journal entry that a rated line is in.
+    ///
+    /// Key: rated sequence `u64`. Value: posting 16, entry number `u64`. Lifetime: that of the line.
+    /// Absent: its amount is zero, so it is in none.
+    RatedPosting,
 }
 
 /// How a key space is read and written, which is all that the tuning of its tables depends on.
@@ -159,7 +170,7 @@ pub enum Tuning {
 }
 
 impl Keyspace {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Meta,
         Self::Position,
         Self::Partition,
@@ -181,7 +192,9 @@ impl Keyspace {
         Self::ArchiveBlock,
         Self::ArchiveFile,
         Self::Catalog,
-        Self::Audit,
+        Self::Watched,
+        Self::JournalIndex,
+        Self::RatedPosting,
     ];
 
     /// The column family's name: on disk, so it never changes.
@@ -209,7 +222,9 @@ impl Keyspace {
             Self::ArchiveBlock => "archive_block",
             Self::ArchiveFile => "archive_file",
             Self::Catalog => "catalog",
-            Self::Audit => "audit",
+            Self::Watched => "watched",
+            Self::JournalIndex => "journal_index",
+            Self::RatedPosting => "rated_posting",
         }
     }
 
@@ -225,15 +240,18 @@ impl Keyspace {
             | Self::Journal
             | Self::JournalMember
             | Self::Receipt
-            | Self::Exception => Tuning::Point,
-            Self::IdentityLog | Self::Timer | Self::Outbox | Self::ArchiveBlock | Self::Audit => Tuning::Log,
+            | Self::Exception
+            | Self::JournalIndex
+            | Self::RatedPosting => Tuning::Point,
+            Self::IdentityLog | Self::Timer | Self::Outbox | Self::ArchiveBlock => Tuning::Log,
             Self::Identity => Tuning::SortedRuns,
             Self::Meta
             | Self::Position
             | Self::Partition
             | Self::OpenPosting
             | Self::ArchiveFile
-            | Self::Catalog => Tuning::Small,
+            | Self::Catalog
+            | Self::Watched => Tuning::Small,
         }
     }
 
@@ -269,7 +287,8 @@ mod tests {
         assert_eq!(
             Keyspace::ALL.map(Keyspace::name).join(" "),
             "meta position partition identity_log identity group window series timer open_posting summary rated \
-             rated_index journal journal_member outbox receipt exception archive_block archive_file catalog audit"
+             rated_index journal journal_member outbox receipt exception archive_block archive_file catalog watched \
+             journal_index rated_posting"
         );
     }
 }

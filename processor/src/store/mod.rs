@@ -30,6 +30,7 @@
 //!
 //! Deliberately absent: typed rows (one codec file for each kind comes on top) and the partition's loop.
 
+pub mod codec;
 mod error;
 mod identities;
 mod keyspace;

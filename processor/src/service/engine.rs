@@ -1,0 +1,144 @@
+//! Puts the parts together for one data folder: partition, preparing threads, archive, outbox.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tidemark_core::terms::{Terms, TermsError};
+use tidemark_schemas::catalog::Catalog;
+
+use super::intake::Intake;
+use super::outgoing::OutboxRows;
+use crate::archive::{ArchiveError, Archiver};
+use crate::catalog::{self, CatalogErrors};
+use crate::clock;
+use crate::config::{Archive, Config};
+use crate::ingest_plan::{IngestPlan, PlanErrors};
+use crate::partition::{Handle, Input, OpenError, Options, Partition, Preparer};
+use crate::store::KeyValue;
+
+/// Why the engine does not start, or does not take a catalog.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("{0}")]
+    Catalog(#[from] CatalogErrors),
+    #[error("{0}")]
+    Plan(#[from] PlanErrors),
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error("the partition has stopped; its own error was logged before this one")]
+    Stopped,
+}
+
+/// A running processor, without its HTTP side.
+pub struct Engine {
+    pub handle: Handle,
+    pub intake: Intake,
+    pub store: Arc<dyn KeyValue>,
+    pub archive_folder: Option<PathBuf>,
+    archiver: Option<Archiver>,
+    catalog_folder: PathBuf,
+    partition: JoinHandle<Partition>,
+    preparing: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Opens the data folder and puts the catalog in force.
+    ///
+    /// # Errors
+    /// [`EngineError`]
+    pub fn start(config: &Config, accept_loss: bool) -> Result<Self, EngineError> {
+        let files = catalog::read_files(&config.catalog_dir)?;
+        let terms = Arc::new(Terms::new(Arc::new(catalog::parse(&files)?))?);
+        let options = Options { accept_loss, ..Options::new(&config.data_dir.join("state")) };
+        let partition = Partition::open(&options, &files, Arc::clone(&terms), clock::now())?;
+        let (store, key) = (partition.store(), partition.key());
+        let archive_folder = match &config.archive {
+            Archive::Local { directory } => Some(directory.clone()),
+            Archive::None => None,
+        };
+        let archiver = archive_folder.as_ref().map(|folder| Archiver::new(Arc::clone(&store), folder)).transpose()?;
+        let plan = IngestPlan::new(&terms.catalog, key)?;
+        let preparer = Preparer::new(terms, plan, key, archiver.is_some());
+        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let (intake, preparing) = Intake::start(preparer, threads);
+        let (handle, partition) = Handle::start(partition, clock::now);
+        let catalog_folder = config.catalog_dir.clone();
+        Ok(Self { handle, intake, store, archive_folder, archiver, catalog_folder, partition, preparing })
+    }
+
+    #[must_use]
+    pub fn outbox(&self) -> OutboxRows {
+        OutboxRows::new(Arc::clone(&self.store), self.handle.clone())
+    }
+
+    /// Writes archive files while enough events wait for one; with `flush` until none waits. Answers how many.
+    ///
+    /// # Errors
+    /// [`EngineError`]; what is not written stays in the store.
+    pub fn archive(&self, flush: bool) -> Result<u64, EngineError> {
+        let Some(archiver) = &self.archiver else { return Ok(0) };
+        let mut files = 0;
+        while let Some(file) = archiver.write_next(flush)? {
+            let committed = self.handle.ask(|reply| Input::Archived(file, reply));
+            committed.ok_or(EngineError::Stopped)?.map_err(|_| EngineError::Stopped)?;
+            files += 1;
+        }
+        Ok(files)
+    }
+
+    /// Takes over the catalog folder's content when it has changed. Answers the new version.
+    ///
+    /// # Errors
+    /// [`EngineError`]; the catalog in force stays.
+    pub fn reload_catalog(&self) -> Result<Option<String>, EngineError> {
+        let current = self.intake.preparer();
+        let Some(changed) = catalog::changed(&self.catalog_folder, &current.terms.catalog.version)? else {
+            return Ok(None);
+        };
+        let files = catalog::read_files(&self.catalog_folder)?;
+        let version = changed.version.to_string();
+        let preparer = self.preparer_for(changed)?;
+        let terms = Arc::clone(&preparer.terms);
+        let answer = self.handle.ask(|reply| Input::PutInForce(files, terms, reply));
+        answer.ok_or(EngineError::Stopped)??;
+        self.intake.replace(preparer);
+        Ok(Some(version))
+    }
+
+    fn preparer_for(&self, catalog: Catalog) -> Result<Preparer, EngineError> {
+        let key = self.intake.preparer().key();
+        let terms = Arc::new(Terms::new(Arc::new(catalog))?);
+        let plan = IngestPlan::new(&terms.catalog, key)?;
+        Ok(Preparer::new(terms, plan, key, self.archiver.is_some()))
+    }
+
+    /// Waits until everything that was sent is committed, and closes the store.
+    pub fn stop(self) {
+        drop(self.intake);
+        for thread in self.preparing {
+            thread.join().expect("a preparing thread does not panic on any input");
+        }
+        drop(self.handle);
+        drop(self.archiver);
+        drop(self.store);
+        drop(self.partition.join().expect("the partition's thread reports its failures as errors"));
+    }
+}
+
+/// Checks a catalog folder whole: its files, its references and its meters' expressions.
+///
+/// # Errors
+/// [`EngineError`] with every mistake of the first kind that has any.
+pub fn check_catalog(folder: &Path) -> Result<Catalog, EngineError> {
+    let catalog = catalog::load(folder)?;
+    // No event is hashed here, so any key will do.
+    let key = tidemark_core::identity::DeploymentKey([0; 16]);
+    IngestPlan::new(&catalog, key)?;
+    Terms::new(Arc::new(catalog.clone()))?;
+    Ok(catalog)
+}

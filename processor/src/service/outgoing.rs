@@ -1,0 +1,63 @@
+//! Connects the outbox to what delivers: rows are read from the store, receipts go back through the partition.
+
+use std::sync::Arc;
+
+use tidemark_schemas::outbox::{Destination, OutboxRow};
+use tidemark_schemas::receipt::Receipt;
+use tidemark_schemas::summary::RecordId;
+
+use crate::deliver::{Outbox, PartitionError, Receipts};
+use crate::partition::{Handle, Input, undecodable};
+use crate::store::codec::{outbox_key, sequence_from, sequence_key};
+use crate::store::{KeyValue, Keyspace};
+
+/// The partition's undelivered rows and the way back.
+#[derive(Clone)]
+pub struct OutboxRows {
+    store: Arc<dyn KeyValue>,
+    handle: Handle,
+}
+
+impl OutboxRows {
+    #[must_use]
+    pub fn new(store: Arc<dyn KeyValue>, handle: Handle) -> Self {
+        Self { store, handle }
+    }
+}
+
+impl Outbox for OutboxRows {
+    fn pending(&self, destination: Destination, after: u64, limit: usize) -> Result<Vec<OutboxRow>, PartitionError> {
+        let (from, to) = (outbox_key(destination, after.saturating_add(1)), outbox_key(destination, u64::MAX));
+        let rows = self.store.scan(Keyspace::Outbox, &from, Some(&to), limit)?;
+        let records = match destination {
+            Destination::Billing => Keyspace::Rated,
+            Destination::Erp => Keyspace::Journal,
+        };
+        let mut pending = Vec::with_capacity(rows.len());
+        for row in rows {
+            let sequence = sequence_from(row.key.get(1..).unwrap_or_default())?;
+            let id = RecordId(String::from_utf8_lossy(&row.value).into_owned());
+            let key = sequence_key(sequence);
+            let payload = self.store.get(records, &key)?;
+            let payload = payload.ok_or_else(|| undecodable(records, &key, &"its outbox row exists, but it does not (I-4)"))?;
+            pending.push(OutboxRow { destination, sequence, id, payload });
+        }
+        Ok(pending)
+    }
+}
+
+impl Receipts for OutboxRows {
+    async fn commit(&self, receipts: Vec<Receipt>) -> Result<(), PartitionError> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let reply = Box::new(move |answer| {
+            let _ = sender.send(answer);
+        });
+        // The channel is bounded and may be full for a commit's time, so this waits off the async threads.
+        let handle = self.handle.clone();
+        let sent = tokio::task::spawn_blocking(move || handle.send(Input::Receive(receipts, reply)).is_ok()).await?;
+        if !sent {
+            return Err("the partition is gone".into());
+        }
+        receiver.await?.map_err(|error| error.to_string().into())
+    }
+}
