@@ -89,6 +89,7 @@ impl ExceptionKind {
             Self::RefusedValue => "correct the producer, or the meter's expression or scale, then replay",
             Self::CardinalityExceeded => "raise groups_max or drop the dimension, then replay",
             Self::BadClock => "correct the producer's clock; replay when the time has come",
+            Self::Unratable => "check the usage and the price; agree on a manual adjustment",
             Self::TooLate => {
                 "its billing period is beyond the correction horizon; agree on a manual adjustment"
             }

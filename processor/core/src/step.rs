@@ -10,7 +10,7 @@ use tidemark_schemas::time::EventTime;
 use crate::aggregate::{Aggregate, merge_into};
 use crate::batch::EventBlock;
 use crate::changes::{Changes, Fate, Fates};
-use crate::identity::{Remembered, Seen};
+use crate::identity::{DeploymentKey, Remembered, Seen};
 use crate::resolve::{Feed, Park, Resolved, ResolvedEvent};
 use crate::settle::{Due, next_multiple, settle_due};
 use crate::state::{Task, Timer, Window};
@@ -155,7 +155,7 @@ fn apply(
     }
     open_group(working, resolved, planned.group as usize)
         .map_err(|reason| refused(ExceptionKind::CardinalityExceeded, reason))?;
-    let digest = evidence_digest(working, block, event);
+    let digest = evidence_digest(&working.key, block, event);
     let window = working.windows.change(planned.key).get_or_insert_with(|| Window {
         end: planned.end,
         period: planned.period,
@@ -206,8 +206,9 @@ fn open_group(working: &mut Working, resolved: &Resolved, group: usize) -> Resul
 }
 
 /// What one event adds to the evidence of a window: a keyed hash of its identity and content.
-fn evidence_digest(working: &Working, block: &EventBlock, event: usize) -> u128 {
-    let mut hasher = working.key.hasher();
+#[must_use]
+pub fn evidence_digest(key: &DeploymentKey, block: &EventBlock, event: usize) -> u128 {
+    let mut hasher = key.hasher();
     hasher.number128(block.identities[event].0);
     hasher.number(block.digests[event].0);
     hasher.finish128()

@@ -105,6 +105,21 @@ pub fn events_of(row: &[u8]) -> Result<Vec<ArchivedEvent>, Damaged> {
     Ok(events)
 }
 
+/// How many events of a row were kept, without decompressing it.
+///
+/// # Errors
+/// [`Damaged`] when the row is none of ours.
+pub fn kept_in(row: &[u8]) -> Result<u64, Damaged> {
+    let mut reader = Reader::new(row);
+    if reader.u8()? != VERSION {
+        return Err(Damaged("the layout version is not one this release reads"));
+    }
+    let count = reader.u32()? as usize;
+    let mask = reader.raw(count.div_ceil(4))?;
+    let kept = |event: &usize| (mask[event / 4] >> (2 * (event % 4))) & 3 != 0;
+    Ok((0..count).filter(kept).count() as u64)
+}
+
 fn decompress(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut body = Vec::new();
     zstd::stream::read::Decoder::new(compressed)?.take(BODY_BYTES_MAX).read_to_end(&mut body)?;

@@ -9,4 +9,4 @@ mod read;
 
 pub use block::{ArchivedEvent, compress, events_of, block_row};
 pub use files::{ArchivedFile, Archiver, ArchiveError};
-pub use read::{Found, find_event, events_between};
+pub use read::{Found, archived_events, events_between, find_event};

@@ -11,7 +11,7 @@ use parquet::errors::ParquetError;
 use tidemark_schemas::summary::Span;
 use tidemark_schemas::time::ReceiveTime;
 
-use super::block::{ArchivedEvent, events_of};
+use super::block::{ArchivedEvent, events_of, kept_in};
 use super::files::{ArchiveError, Manifest};
 use crate::decode::envelope;
 use crate::store::{KeyValue, Keyspace};
@@ -90,6 +90,19 @@ pub fn events_between(
     each_pending(store, &mut take_inside)
 }
 
+/// How many events are kept, in files and in blocks.
+///
+/// # Errors
+/// [`ArchiveError`] when a row cannot be read.
+pub fn archived_events(store: &dyn KeyValue) -> Result<u64, ArchiveError> {
+    let mut total: u64 = manifests(store)?.iter().map(|(_, manifest)| manifest.events).sum();
+    each_block(store, &mut |row| {
+        total += kept_in(row)?;
+        Ok(())
+    })?;
+    Ok(total)
+}
+
 fn manifests(store: &dyn KeyValue) -> Result<Vec<(String, Manifest)>, ArchiveError> {
     let (mut all, mut from) = (Vec::new(), Vec::new());
     loop {
@@ -113,12 +126,22 @@ fn manifests(store: &dyn KeyValue) -> Result<Vec<(String, Manifest)>, ArchiveErr
 }
 
 fn each_pending(store: &dyn KeyValue, take: &mut dyn FnMut(ArchivedEvent)) -> Result<(), ArchiveError> {
+    each_block(store, &mut |row| {
+        events_of(row)?.into_iter().for_each(&mut *take);
+        Ok(())
+    })
+}
+
+fn each_block(
+    store: &dyn KeyValue,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), ArchiveError>,
+) -> Result<(), ArchiveError> {
     let mut from = Vec::new();
     loop {
         let page = store.scan(Keyspace::ArchiveBlock, &from, None, PAGE_ROWS)?;
         let is_last = page.len() < PAGE_ROWS;
         for row in page {
-            events_of(&row.value)?.into_iter().for_each(&mut *take);
+            take(&row.value)?;
             from = row.key;
             from.push(0);
         }

@@ -208,8 +208,13 @@ pub struct UsageRow {
 pub struct EventTrace {
     pub source: String,
     pub id: String,
-    /// `counted`, `waiting` or `conflict`.
+    /// `counted` or `waiting`.
     pub fate: String,
+    /// The archive file that holds it; absent while it is in the store only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived_in: Option<String>,
+    /// The event as it was received.
+    pub event: String,
     /// One entry per window that the event changed.
     pub usage: Vec<TracedUsage>,
     pub exceptions: Vec<v1::ExceptionRecord>,
@@ -232,6 +237,21 @@ pub struct PostingTrace {
     pub journal_entry: v1::JournalEntry,
     pub rated: Vec<v1::RatedSummary>,
     pub receipts: Vec<v1::Receipt>,
+    /// The first of the archived events behind the rated summaries.
+    pub events: Vec<TracedEvent>,
+    /// How many there are in all.
+    pub events_total: u64,
+    /// Whether the archived events are exactly those that the windows counted, by number and digest. Absent without
+    /// an archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence_matches: Option<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TracedEvent {
+    pub source: String,
+    pub id: String,
+    pub time: String,
 }
 
 /// Three totals that must tie out: counted, billed, booked.

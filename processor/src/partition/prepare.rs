@@ -11,7 +11,7 @@ use tidemark_schemas::ids::TenantId;
 use tidemark_schemas::time::ReceiveTime;
 
 use super::commit::Position;
-use crate::archive;
+use crate::archive::{self, ArchivedEvent};
 use crate::ingest_plan::IngestPlan;
 
 /// Records as they came, one JSON CloudEvent each.
@@ -93,6 +93,22 @@ impl Preparer {
         block.rejections.clear();
         block.replays = block.places.iter().map(|place| waiting[*place as usize - 1].of.clone()).collect();
         self.prepare_decoded(block, None)
+    }
+
+    #[must_use]
+    pub fn key(&self) -> DeploymentKey {
+        self.key
+    }
+
+    /// Archived events of one tenant as they were taken: a pure function of their bytes and the catalog.
+    #[must_use]
+    pub fn resolve_again(&self, tenant: &TenantId, events: &[ArchivedEvent]) -> (EventBlock, Resolved) {
+        let records = events.iter().zip(1..).map(|(event, place)| (place, event.raw.as_slice()));
+        // None of them had a bad clock when it came, so the newest receive time serves all.
+        let newest = events.iter().map(|event| event.received_at).max().unwrap_or(ReceiveTime::from_micros(0));
+        let block = self.plan.decode(tenant.clone(), "archive".into(), newest, records);
+        let resolved = resolve(&self.terms, &self.key, &block);
+        (block, resolved)
     }
 
     #[must_use]

@@ -1,0 +1,23 @@
+//! The product, for whoever asks: the HTTP edge and the command line both go through here.
+//!
+//! This is wiring: it combines the partition with what prepares, archives, queries and delivers.
+
+mod engine;
+mod intake;
+mod metering;
+mod outgoing;
+mod reconcile;
+mod records;
+mod replay;
+mod trace;
+mod usage;
+
+pub use engine::{Engine, EngineError, check_catalog};
+pub use intake::{Full, Intake};
+pub use metering::MeteringService;
+pub use outgoing::OutboxRows;
+pub use reconcile::reconcile;
+pub use records::{exceptions, rated_after};
+pub use replay::{ReplayError, replay};
+pub use trace::{TraceError, trace_event, trace_posting};
+pub use usage::usage;

@@ -1,0 +1,122 @@
+//! Do the totals tie out? Events received, kept and counted; amounts rated, billed and booked. It reports; it never repairs.
+
+use std::collections::BTreeMap;
+
+use tidemark_core::state::{OpenPosting, Progress};
+use tidemark_schemas::outbox::Destination;
+use tidemark_schemas::wire::v1;
+
+use super::records::{each_row, is_in_scope, parse, receipt};
+use crate::archive::{ArchiveError, archived_events};
+use crate::config::Scope;
+use crate::http::metering::{Reconciliation, ReconciliationCheck};
+use crate::partition::decode_row;
+use crate::store::{KeyValue, Keyspace, StoreError};
+
+/// All checks that the scope allows: a tenant sees that its lines are billed, an operator sees everything.
+///
+/// # Errors
+/// [`ArchiveError`] when the store or an archived block cannot be read.
+pub fn reconcile(store: &dyn KeyValue, progress: &Progress, archives: bool, scope: &Scope) -> Result<Reconciliation, ArchiveError> {
+    let mut checks = Vec::new();
+    let rated = rated_totals(store, scope)?;
+    if *scope == Scope::Every {
+        let counts = progress.counts;
+        let sum = counts.counted + counts.again + counts.rejected + counts.exceptions;
+        checks.push(check("received = counted + again + rejected + exceptions", "events", counts.received, sum, 0));
+        if archives {
+            let kept = counts.counted + counts.exceptions - counts.conflicts;
+            checks.push(check("archived = counted + waiting", "events", archived_events(store)?, kept, 0));
+        }
+        let (entries, open) = booked_totals(store)?;
+        for currency in rated.keys().chain(entries.keys()).collect::<std::collections::BTreeSet<_>>() {
+            let rated = rated.get(currency).copied().unwrap_or_default();
+            let entered = entries.get(currency).copied().unwrap_or_default();
+            let in_the_making = open.get(currency).copied().unwrap_or_default();
+            checks.push(amounts("rated = in journal entries", currency, rated.all, entered.all, in_the_making));
+            checks.push(amounts("in journal entries = booked by the ERP", currency, entered.all, entered.accepted, entered.waiting));
+        }
+    }
+    for (currency, totals) in &rated {
+        checks.push(amounts("rated = accepted by billing", currency, totals.all, totals.accepted, totals.waiting));
+    }
+    Ok(Reconciliation { ties_out: checks.iter().all(|check| check.ties_out), checks })
+}
+
+/// Minor units of one currency.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    all: i128,
+    accepted: i128,
+    /// Not answered yet. What was refused is neither: it is a difference until someone resolves it.
+    waiting: i128,
+}
+
+impl Totals {
+    fn add(&mut self, minor: i128, receipt: Option<&v1::Receipt>) {
+        self.all += minor;
+        match receipt.map(|receipt| receipt.outcome.as_str()) {
+            Some("accepted") => self.accepted += minor,
+            Some(_) => {}
+            None => self.waiting += minor,
+        }
+    }
+}
+
+fn rated_totals(store: &dyn KeyValue, scope: &Scope) -> Result<BTreeMap<String, Totals>, StoreError> {
+    let mut totals: BTreeMap<String, Totals> = BTreeMap::new();
+    each_row(store, Keyspace::Rated, &[], None, |key, value| {
+        let rated: v1::RatedSummary = parse(Keyspace::Rated, key, value)?;
+        if is_in_scope(scope, &rated.summary.tenant) {
+            let receipt = receipt(store, Destination::Billing, &rated.id)?;
+            let minor = minor(Keyspace::Rated, key, &rated.amount_minor)?;
+            totals.entry(rated.currency).or_default().add(minor, receipt.as_ref());
+        }
+        Ok(true)
+    })?;
+    Ok(totals)
+}
+
+/// Debits less credits on the lines with a debtor: what customers owe, by currency, in cut entries and in open ones.
+fn booked_totals(store: &dyn KeyValue) -> Result<(BTreeMap<String, Totals>, BTreeMap<String, i128>), StoreError> {
+    let mut entries: BTreeMap<String, Totals> = BTreeMap::new();
+    each_row(store, Keyspace::Journal, &[], None, |key, value| {
+        let entry: v1::JournalEntry = parse(Keyspace::Journal, key, value)?;
+        let receipt = receipt(store, Destination::Erp, &entry.id)?;
+        let mut owed = 0;
+        for line in entry.lines.iter().filter(|line| line.debtor.is_some()) {
+            owed += minor(Keyspace::Journal, key, &line.debit_minor)? - minor(Keyspace::Journal, key, &line.credit_minor)?;
+        }
+        entries.entry(entry.currency).or_default().add(owed, receipt.as_ref());
+        Ok(true)
+    })?;
+    let mut open: BTreeMap<String, i128> = BTreeMap::new();
+    each_row(store, Keyspace::OpenPosting, &[], None, |key, value| {
+        let posting: OpenPosting = decode_row(Keyspace::OpenPosting, key, value)?;
+        let owed: i128 = posting.amounts.lines().filter(|(line, _)| line.debtor.is_some()).map(|(_, minor)| minor).sum();
+        *open.entry(posting.group.currency.to_string()).or_default() += owed;
+        Ok(true)
+    })?;
+    Ok((entries, open))
+}
+
+fn minor(space: Keyspace, key: &[u8], text: &str) -> Result<i128, StoreError> {
+    text.parse().map_err(|error| crate::partition::undecodable(space, key, &error))
+}
+
+fn check(name: &str, unit: &str, left: u64, right: u64, in_flight: u64) -> ReconciliationCheck {
+    amounts(name, unit, i128::from(left), i128::from(right), i128::from(in_flight))
+}
+
+fn amounts(name: &str, unit: &str, left: i128, right: i128, in_flight: i128) -> ReconciliationCheck {
+    let difference = left - right;
+    ReconciliationCheck {
+        name: name.into(),
+        unit: unit.into(),
+        left: left.to_string(),
+        right: right.to_string(),
+        difference: difference.to_string(),
+        in_flight: in_flight.to_string(),
+        ties_out: difference == in_flight,
+    }
+}

@@ -1,0 +1,125 @@
+//! Reads records back: rated lines in billing's order, exceptions, journal entries, receipts.
+
+use serde::de::DeserializeOwned;
+use tidemark_schemas::outbox::Destination;
+use tidemark_schemas::summary::RecordId;
+use tidemark_schemas::wire::v1;
+
+use crate::config::Scope;
+use crate::http::metering::{ExceptionFilter, ExceptionPage, RatedRow};
+use crate::partition::undecodable;
+use crate::store::codec::{receipt_key, sequence_from, sequence_key};
+use crate::store::{KeyValue, Keyspace, StoreError};
+
+/// Rows read at once while looking for those in scope.
+const PAGE_ROWS: usize = 1_000;
+
+/// Whether a record of `tenant` may be shown.
+#[must_use]
+pub fn is_in_scope(scope: &Scope, tenant: &str) -> bool {
+    match scope {
+        Scope::Every => true,
+        Scope::Tenant(of) => of.as_str() == tenant,
+    }
+}
+
+/// A stored wire record.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be read or does not decode.
+pub fn record<T: DeserializeOwned>(store: &dyn KeyValue, space: Keyspace, key: &[u8]) -> Result<Option<T>, StoreError> {
+    store.get(space, key)?.map(|bytes| parse(space, key, &bytes)).transpose()
+}
+
+/// # Errors
+/// [`StoreError::Undecodable`]
+pub fn parse<T: DeserializeOwned>(space: Keyspace, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|error| undecodable(space, key, &error))
+}
+
+/// Calls `take` with every row of a space from `from` on, until it answers `false`.
+///
+/// # Errors
+/// [`StoreError`], of the store or of `take`.
+pub fn each_row(
+    store: &dyn KeyValue,
+    space: Keyspace,
+    from: &[u8],
+    to: Option<&[u8]>,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let mut from = from.to_vec();
+    loop {
+        let page = store.scan(space, &from, to, PAGE_ROWS)?;
+        for row in &page {
+            if !take(&row.key, &row.value)? {
+                return Ok(());
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE_ROWS => {
+                from.clone_from(&last.key);
+                from.push(0);
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Rated lines in scope above `after`, ascending, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn rated_after(store: &dyn KeyValue, scope: &Scope, after: u64, limit: usize) -> Result<Vec<RatedRow>, StoreError> {
+    let mut rows = Vec::new();
+    each_row(store, Keyspace::Rated, &sequence_key(after.saturating_add(1)), None, |key, value| {
+        let is_mine = match scope {
+            Scope::Every => true,
+            Scope::Tenant(_) => {
+                let rated: v1::RatedSummary = parse(Keyspace::Rated, key, value)?;
+                is_in_scope(scope, &rated.summary.tenant)
+            }
+        };
+        if is_mine && rows.len() < limit {
+            let sequence = sequence_from(key).map_err(|damaged| undecodable(Keyspace::Rated, key, &damaged))?;
+            rows.push(RatedRow { sequence, wire: value.to_vec() });
+        }
+        Ok(rows.len() < limit)
+    })?;
+    Ok(rows)
+}
+
+/// A page of exceptions in scope that pass the filter, by id.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn exceptions(store: &dyn KeyValue, scope: &Scope, filter: &ExceptionFilter) -> Result<ExceptionPage, StoreError> {
+    let mut from = filter.after.as_deref().unwrap_or_default().as_bytes().to_vec();
+    if !from.is_empty() {
+        from.push(0);
+    }
+    let (mut items, mut next): (Vec<v1::ExceptionRecord>, Option<String>) = (Vec::new(), None);
+    each_row(store, Keyspace::Exception, &from, None, |key, value| {
+        let record: v1::ExceptionRecord = parse(Keyspace::Exception, key, value)?;
+        let wanted = is_in_scope(scope, &record.tenant)
+            && filter.kind.is_none_or(|kind| kind.name() == record.kind)
+            && filter.status.is_none_or(|status| status.name() == record.status);
+        if wanted && items.len() == filter.limit {
+            next = items.last().map(|last| last.id.clone());
+            return Ok(false);
+        }
+        if wanted {
+            items.push(record);
+        }
+        Ok(true)
+    })?;
+    Ok(ExceptionPage { items, next })
+}
+
+/// What a destination answered for a record, if it has.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn receipt(store: &dyn KeyValue, destination: Destination, id: &str) -> Result<Option<v1::Receipt>, StoreError> {
+    record(store, Keyspace::Receipt, &receipt_key(destination, &RecordId(id.to_owned())))
+}

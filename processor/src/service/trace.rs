@@ -1,0 +1,300 @@
+//! From one event to the journal entry it is in, and from a journal entry back to its events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use tidemark_core::batch::EventBlock;
+use tidemark_core::record::record_id;
+use tidemark_core::resolve::{PlannedWindow, Resolved};
+use tidemark_core::state::{Window, WindowKey};
+use tidemark_core::step::evidence_digest;
+use tidemark_schemas::exception::ExceptionKind;
+use tidemark_schemas::ids::TenantId;
+use tidemark_schemas::outbox::Destination;
+use tidemark_schemas::summary::{Evidence, Span};
+use tidemark_schemas::time::EventTime;
+use tidemark_schemas::wire::v1;
+
+use super::records::{each_row, is_in_scope, receipt, record};
+use crate::archive::{ArchiveError, ArchivedEvent, events_between, find_event};
+use crate::config::Scope;
+use crate::decode::envelope;
+use crate::http::metering::{EventTrace, PostingTrace, TracedEvent, TracedUsage};
+use crate::partition::{Preparer, decode_row, undecodable};
+use crate::store::codec::{entry_key, member_key, sequence_from, sequence_key, summary_key, window_key};
+use crate::store::{KeyValue, Keyspace, StoreError};
+
+/// Events listed behind a journal entry; their number and digest cover all of them.
+const EVENTS_LISTED_MAX: usize = 1_000;
+
+/// Events decoded at once while looking for those of a window.
+const EVENTS_AT_ONCE: usize = 8_192;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error("there is no archive, so events cannot be found again; set [archive] kind = \"local\"")]
+    NoArchive,
+}
+
+/// Everything that one event led to. `None` when no such event was ever kept.
+///
+/// # Errors
+/// [`TraceError`]
+pub fn trace_event(
+    store: &dyn KeyValue,
+    preparer: &Preparer,
+    archive: Option<&Path>,
+    tenant: &TenantId,
+    source: &str,
+    id: &str,
+) -> Result<Option<EventTrace>, TraceError> {
+    let folder = archive.ok_or(TraceError::NoArchive)?;
+    let Some(found) = find_event(store, folder, tenant.as_str(), source, id)? else { return Ok(None) };
+    let (block, resolved) = preparer.resolve_again(tenant, std::slice::from_ref(&found.event));
+    let mut usage = Vec::new();
+    for feed in &resolved.feeds {
+        let window = &resolved.windows[feed.window as usize];
+        if let Some(traced) = traced_usage(store, &resolved, window)? {
+            usage.push(traced);
+        }
+    }
+    let exceptions = exceptions_of(store, preparer, &block)?;
+    let still_waits = exceptions.iter().any(|exception| exception.status == "open" && exception.meter.is_none());
+    let fate = if still_waits { "waiting" } else { "counted" };
+    Ok(Some(EventTrace {
+        source: source.into(),
+        id: id.into(),
+        fate: fate.into(),
+        archived_in: found.file,
+        event: String::from_utf8_lossy(&found.event.raw).into_owned(),
+        usage: if still_waits { Vec::new() } else { usage },
+        exceptions,
+    }))
+}
+
+fn traced_usage(store: &dyn KeyValue, resolved: &Resolved, planned: &PlannedWindow) -> Result<Option<TracedUsage>, StoreError> {
+    let key = window_key(planned.key);
+    let Some(bytes) = store.get(Keyspace::Window, &key)? else { return Ok(None) };
+    let window: Window = decode_row(Keyspace::Window, &key, &bytes)?;
+    let group = &resolved.groups[planned.group as usize].row;
+    let rated = rated_of_window(store, planned.key, window.revision)?;
+    let mut traced = TracedUsage {
+        customer: group.customer.to_string(),
+        meter: group.meter.to_string(),
+        window: Span { start: planned.key.start, end: window.end }.into(),
+        state: if window.revision == 0 { "open" } else { "closed" }.into(),
+        rated: Vec::new(),
+        journal_entries: Vec::new(),
+        receipts: Vec::new(),
+    };
+    for (sequence, line) in rated {
+        traced.receipts.extend(receipt(store, Destination::Billing, &line.id)?);
+        if let Some(entry) = entry_of_line(store, sequence)? {
+            traced.receipts.extend(receipt(store, Destination::Erp, &entry.id)?);
+            traced.journal_entries.push(entry);
+        }
+        traced.rated.push(line);
+    }
+    Ok(Some(traced))
+}
+
+fn rated_of_window(store: &dyn KeyValue, key: WindowKey, revisions: u32) -> Result<Vec<(u64, v1::RatedSummary)>, StoreError> {
+    let mut lines = Vec::new();
+    for revision in 1..=revisions {
+        let Some(sequence) = store.get(Keyspace::Summary, &summary_key(key, revision))? else { continue };
+        let number = sequence_from(&sequence).map_err(|damaged| undecodable(Keyspace::Summary, &sequence, &damaged))?;
+        lines.extend(record(store, Keyspace::Rated, &sequence)?.map(|line| (number, line)));
+    }
+    Ok(lines)
+}
+
+/// The journal entry that a rated line is in; `None` while it is in the making, or when its amount is zero.
+fn entry_of_line(store: &dyn KeyValue, sequence: u64) -> Result<Option<v1::JournalEntry>, StoreError> {
+    let Some(entry) = store.get(Keyspace::RatedPosting, &sequence_key(sequence))? else { return Ok(None) };
+    let Some(place) = store.get(Keyspace::JournalIndex, &entry)? else { return Ok(None) };
+    record(store, Keyspace::Journal, &place)
+}
+
+/// Exceptions of the one event in `block`: their ids follow from what may wait of it.
+fn exceptions_of(store: &dyn KeyValue, preparer: &Preparer, block: &EventBlock) -> Result<Vec<v1::ExceptionRecord>, StoreError> {
+    let (Some(identity), Some(digest)) = (block.identities.first(), block.digests.first()) else { return Ok(Vec::new()) };
+    let (identity, digest) = (identity.0.to_be_bytes(), digest.0.to_be_bytes());
+    let mut found = Vec::new();
+    let meters = preparer.terms.catalog.meters.iter().map(|meter| meter.id.as_str());
+    for meter in std::iter::once("").chain(meters) {
+        for kind in ExceptionKind::ALL {
+            let id = record_id("ex", &[kind.name().as_bytes(), &identity, &digest, meter.as_bytes()]);
+            found.extend(record(store, Keyspace::Exception, id.0.as_bytes())?);
+        }
+    }
+    Ok(found)
+}
+
+/// A journal entry, the rated lines in it, and the events behind them, with the proof that these are all.
+///
+/// # Errors
+/// [`TraceError`]
+pub fn trace_posting(
+    store: &dyn KeyValue,
+    preparer: &Preparer,
+    archive: Option<&Path>,
+    scope: &Scope,
+    id: &str,
+) -> Result<Option<PostingTrace>, TraceError> {
+    let Some(entry_bytes) = store.get(Keyspace::JournalIndex, id.as_bytes())? else { return Ok(None) };
+    let Some(place) = store.get(Keyspace::JournalIndex, &entry_bytes)? else { return Ok(None) };
+    let Some(journal_entry) = record::<v1::JournalEntry>(store, Keyspace::Journal, &place)? else { return Ok(None) };
+    let mut rated: Vec<v1::RatedSummary> = Vec::new();
+    let (from, to) = members_range(&entry_bytes)?;
+    each_row(store, Keyspace::JournalMember, &from, Some(&to), |key, _| {
+        let line: Option<v1::RatedSummary> = record(store, Keyspace::Rated, &key[key.len() - 8..])?;
+        rated.extend(line);
+        Ok(true)
+    })?;
+    if !rated.iter().all(|line| is_in_scope(scope, &line.summary.tenant)) {
+        return Ok(None);
+    }
+    let receipts = receipt(store, Destination::Erp, id)?.into_iter().collect();
+    let behind = match archive {
+        Some(folder) => Some(events_behind(store, preparer, folder, &rated)?),
+        None => None,
+    };
+    let (events, events_total, evidence_matches) = match behind {
+        Some(behind) => (behind.listed, behind.total, Some(behind.matches)),
+        None => (Vec::new(), 0, None),
+    };
+    Ok(Some(PostingTrace { journal_entry, rated, receipts, events, events_total, evidence_matches }))
+}
+
+fn members_range(entry: &[u8]) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+    let damaged = || undecodable(Keyspace::JournalIndex, entry, &"it is no entry's key");
+    let posting = u128::from_be_bytes(*entry.first_chunk::<16>().ok_or_else(damaged)?);
+    let number = sequence_from(entry.get(16..).unwrap_or_default()).map_err(|_| damaged())?;
+    let posting = tidemark_core::state::PostingId(posting);
+    debug_assert_eq!(entry, entry_key(posting, number));
+    Ok((member_key(posting, number, 0).to_vec(), entry_key(posting, number + 1).to_vec()))
+}
+
+struct Behind {
+    listed: Vec<TracedEvent>,
+    total: u64,
+    matches: bool,
+}
+
+/// Every archived event that feeds a window of these lines. The windows' evidence says whether any is missing or too many.
+fn events_behind(
+    store: &dyn KeyValue,
+    preparer: &Preparer,
+    folder: &Path,
+    rated: &[v1::RatedSummary],
+) -> Result<Behind, TraceError> {
+    let spans: Vec<Span> = rated.iter().filter_map(|line| span_of(&line.summary.window)).collect();
+    let Some(start) = spans.iter().map(|span| span.start).min() else {
+        return Ok(Behind { listed: Vec::new(), total: 0, matches: true });
+    };
+    let end = spans.iter().map(|span| span.end).max().unwrap_or(start);
+    let wanted: BTreeSet<LineKey> = rated.iter().map(LineKey::of).collect();
+    let mut search = Search { preparer, wanted, found: BTreeMap::new(), listed: Vec::new(), total: 0 };
+    let mut waiting = Vec::new();
+    events_between(store, folder, Span { start, end }, &mut |event| {
+        waiting.push(event);
+        if waiting.len() == EVENTS_AT_ONCE {
+            search.take(&std::mem::take(&mut waiting));
+        }
+    })?;
+    search.take(&waiting);
+    let mut matches = true;
+    for (key, evidence) in &search.found {
+        let bytes = store.get(Keyspace::Window, &window_key(*key))?;
+        let row = bytes.map(|bytes| decode_row::<Window>(Keyspace::Window, &window_key(*key), &bytes)).transpose()?;
+        matches &= row.is_some_and(|window| window.evidence == *evidence);
+    }
+    let windows_with_events = rated.iter().filter(|line| line.summary.evidence.events > 0).map(LineKey::of);
+    matches &= windows_with_events.collect::<BTreeSet<_>>().len() == search.found.len();
+    Ok(Behind { listed: search.listed, total: search.total, matches })
+}
+
+/// What tells one window from another in a rated line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LineKey {
+    subscription: String,
+    meter: String,
+    dimensions: Vec<String>,
+    start: String,
+}
+
+impl LineKey {
+    fn of(line: &v1::RatedSummary) -> Self {
+        let summary = &line.summary;
+        // Ordered by the dimensions' names, as they are in the record.
+        let dimensions = summary.dimensions.values().cloned().collect();
+        let start = summary.window.start.clone();
+        Self { subscription: summary.subscription.clone(), meter: summary.meter.clone(), dimensions, start }
+    }
+}
+
+struct Search<'a> {
+    preparer: &'a Preparer,
+    wanted: BTreeSet<LineKey>,
+    found: BTreeMap<WindowKey, Evidence>,
+    listed: Vec<TracedEvent>,
+    total: u64,
+}
+
+impl Search<'_> {
+    /// Looks at archived events, tenant by tenant.
+    fn take(&mut self, events: &[ArchivedEvent]) {
+        events.chunk_by(|a, b| a.tenant == b.tenant).for_each(|events| self.take_tenant(events));
+    }
+
+    fn take_tenant(&mut self, events: &[ArchivedEvent]) {
+        let Some(tenant) = events.first().and_then(|event| TenantId::new(&event.tenant).ok()) else { return };
+        let (block, resolved) = self.preparer.resolve_again(&tenant, events);
+        for (at, event) in resolved.events.iter().enumerate() {
+            let feeds = &resolved.feeds[event.feeds.start as usize..event.feeds.end as usize];
+            let mut is_behind = false;
+            for feed in feeds {
+                let window = &resolved.windows[feed.window as usize];
+                if self.is_wanted(&resolved, window) {
+                    is_behind = true;
+                    let evidence = self.found.entry(window.key).or_default();
+                    evidence.events += 1;
+                    evidence.digest = evidence.digest.wrapping_add(evidence_digest(&self.preparer.key(), &block, at));
+                }
+            }
+            if is_behind {
+                self.total += 1;
+                if self.listed.len() < EVENTS_LISTED_MAX {
+                    self.listed.extend(envelope(block.event_text(at)).map(|attributes| TracedEvent {
+                        source: attributes.source,
+                        id: attributes.id,
+                        time: attributes.time.to_string(),
+                    }));
+                }
+            }
+        }
+    }
+
+    fn is_wanted(&self, resolved: &Resolved, window: &PlannedWindow) -> bool {
+        let group = &resolved.groups[window.group as usize].row;
+        let terms = &self.preparer.terms;
+        let Some(meter) = terms.meter_named(&group.meter) else { return false };
+        let named: BTreeMap<_, _> = terms.meter(meter).dimensions.iter().zip(&group.dimension_values).collect();
+        let key = LineKey {
+            subscription: group.subscription.to_string(),
+            meter: group.meter.to_string(),
+            dimensions: named.into_values().cloned().collect(),
+            start: window.key.start.to_string(),
+        };
+        self.wanted.contains(&key)
+    }
+}
+
+fn span_of(span: &v1::Span) -> Option<Span> {
+    let time = |text: &str| EventTime::parse(text.as_bytes()).ok();
+    Some(Span { start: time(&span.start)?, end: time(&span.end)? })
+}
