@@ -34,8 +34,8 @@ const MIB: usize = 1024 * 1024;
 /// The log of writes may grow to this before its oldest memtable is written out: about three seconds of replay.
 const LOG_OF_WRITES_BYTES_MAX: u64 = 512 * MIB as u64;
 
-/// Keys of one native call: more would pin more blocks at once without saving more seeks.
-const KEYS_PER_CALL_MAX: usize = 8_192;
+/// Keys of one native call. More pins more blocks at once and is slower: measured 924 ns a look-up at 8,192, 809 at 512.
+const KEYS_PER_CALL_MAX: usize = 512;
 
 /// What an operator may choose.
 #[derive(Clone, Debug)]
@@ -475,8 +475,9 @@ fn space_options(space: Keyspace, settings: &Settings, cache: &Cache) -> Options
             options.set_write_buffer_size(128 * MIB);
         }
         Tuning::SortedRuns => {
-            // Keyed hashes do not compress. A ribbon filter is as good as a Bloom filter of 10 bits and takes 7.
-            table.set_ribbon_filter(10.0);
+            // Keyed hashes do not compress. A ribbon filter would save 3 of 10 bits, but writing a table then took
+            // 0.87 s instead of 0.54 s and a look-up 1,004 ns instead of 924 ns; merges write each filter again.
+            table.set_bloom_filter(10.0, false);
             options.set_compression_type(DBCompressionType::None);
             // Nothing is written through this memtable; its size is what decides up to which size a new table's
             // index and filter are pinned, and a table of `RECENT_MAX` identities is to be.
