@@ -113,7 +113,7 @@ fn push(line: &mut Vec<u8>, text: &str) {
 /// Digits of the u64 with the most of them.
 const DIGITS_MAX: usize = 20;
 
-// `write!` would do; at a million lines of seven numbers its formatting machinery is half of the generator's time.
+// By hand instead of `write!`: seven numbers a line, and the generator must not be what a demo of speed measures.
 fn push_padded(line: &mut Vec<u8>, number: u64, width: usize) {
     let mut digits = [b'0'; DIGITS_MAX];
     let (mut rest, mut at) = (number, DIGITS_MAX);

@@ -41,7 +41,7 @@ fn list<'a>(table: &'a Table, key: &str) -> &'a [Value] {
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value.get(key).and_then(Value::as_str).unwrap_or_else(|| panic!("no text `{key}` in {value}"))
+    value.get(key).and_then(Value::as_str).unwrap_or_else(|| panic!("no text `{key}` in {value:?}"))
 }
 
 fn number(value: &Value, key: &str) -> Decimal {
@@ -76,7 +76,7 @@ fn mappings_feed_every_field_of_every_meter() {
                 assert!(members.contains_key(name), "{}: nothing feeds `{name}`", folder.display());
             }
             for dimension in meter["dimensions"].as_array().expect("dimensions") {
-                assert!(fields.contains_key(dimension.as_str().expect("a name")), "{dimension}");
+                assert!(fields.contains_key(dimension.as_str().expect("a name")), "{dimension:?}");
             }
         }
     }
@@ -92,8 +92,8 @@ fn expected_amounts_are_quantity_times_price() {
             let charge = charges.iter().find(|charge| text(charge, "meter") == text(line, "meter"));
             let unit = number(&charge.expect("a charge for the meter")["price"], "per_unit");
             let owed = number(line, "quantity").mul(unit).expect("fits");
-            assert_eq!(number(line, "unrounded"), owed, "{}: {line}", folder.display());
-            assert_eq!(number(line, "amount"), Decimal::new(owed.rounded(2).expect("fits"), 2), "{line}");
+            assert_eq!(number(line, "unrounded"), owed, "{}: {line:?}", folder.display());
+            assert_eq!(number(line, "amount"), Decimal::new(owed.rounded(2).expect("fits"), 2), "{line:?}");
             unrounded = unrounded.add(owed).expect("fits");
             amount = amount.add(number(line, "amount")).expect("fits");
         }
