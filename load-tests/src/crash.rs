@@ -217,7 +217,7 @@ impl Lives {
     }
 
     fn kill_and_start(&mut self) -> Result<(), CrashError> {
-        self.current().kill()?;
+        self.take_server().kill()?;
         self.kills.all += 1;
         self.server = Some(self.plan.start()?);
         Ok(())
@@ -230,12 +230,12 @@ impl Lives {
         Ok(())
     }
 
-    fn current(&mut self) -> Server {
+    fn take_server(&mut self) -> Server {
         self.server.take().expect("a life has begun")
     }
 
     fn end(mut self) -> Result<(Kills, Histogram<u64>), CrashError> {
-        self.current().kill()?;
+        self.take_server().kill()?;
         self.kills.all += 1;
         Ok((self.kills, self.restart_ms))
     }
