@@ -84,7 +84,8 @@ impl EventShape {
     pub fn bind(mapping: &Mapping, columns: &[String], path: &Path) -> Result<Self, SourceError> {
         let binder = Binder { columns, name: bytes::display_name(path), stem: bytes::stem(path) };
         let event = &mapping.event;
-        let time = event.time.as_ref().map(|time| binder.time(time, mapping.zone.as_ref())).transpose()?;
+        let time = event.time.as_ref();
+        let time = time.map(|time| binder.time(time.get_ref(), mapping.zone.as_ref())).transpose()?;
         let members = mapping.data.iter().map(|(name, member)| {
             let mut key = Vec::new();
             write_text(&mut key, name);

@@ -105,7 +105,7 @@ impl LineReader {
         loop {
             if !self.at_end && text.len() < target {
                 let want = target - text.len();
-                text.reserve(want);
+                text.reserve_exact(want);
                 let read = self.feed.bytes.by_ref().take(want as u64).read_to_end(text);
                 self.at_end = read.map_err(|error| self.feed.read_failed(error))? < want;
             }

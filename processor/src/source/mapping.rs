@@ -137,22 +137,10 @@ impl MappingFile {
             }
             _ => {}
         }
-        if let Some(TimeMapping::Column { column, format: time_format, zone }) = &self.event.time {
-            let has_zone = zone.is_some() || self.zone.is_some();
-            let reason = match time_format {
-                Some(text) if !has_zone && !times::names_its_offset(text) => {
-                    format!(
-                        "the format of time column `{column}` has no offset (%z), so `zone` must name the zone"
-                    )
-                }
-                None if zone.is_some() && format != Format::Parquet => {
-                    format!("time column `{column}` has a `zone` but no `format` to read it by")
-                }
-                _ => String::new(),
-            };
-            if !reason.is_empty() {
-                return Err((self.format.span().start, reason));
-            }
+        if let Some(time) = &self.event.time
+            && let Some(reason) = time.get_ref().fault(format, self.zone.is_some())
+        {
+            return Err((time.span().start, reason));
         }
         Ok(Mapping {
             format,
@@ -176,8 +164,7 @@ pub(super) struct EventMapping {
     #[serde(rename = "type")]
     pub event_type: Template,
     pub subject: Option<Template>,
-    #[serde(default, deserialize_with = "some_text_or_table")]
-    pub time: Option<TimeMapping>,
+    pub time: Option<Spanned<TimeMapping>>,
 }
 
 #[derive(Clone, Debug)]
@@ -198,6 +185,24 @@ pub(super) struct MemberMapping {
     pub column: String,
     /// Stands for an absent cell; without it the member is left out.
     pub default: Option<String>,
+}
+
+impl TimeMapping {
+    /// What keeps the column's texts from being instants; none when nothing does.
+    fn fault(&self, file_format: Format, file_has_zone: bool) -> Option<String> {
+        let Self::Column { column, format, zone } = self else { return None };
+        match format {
+            Some(format) if zone.is_none() && !file_has_zone && !times::names_its_offset(format) => {
+                Some(format!(
+                    "the format of time column `{column}` has no offset (%z), so `zone` must name the zone"
+                ))
+            }
+            None if zone.is_some() && file_format != Format::Parquet => {
+                Some(format!("time column `{column}` has a `zone` but no `format` to read it by"))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Text with places for a row's values.
@@ -299,7 +304,7 @@ impl TryFrom<String> for Zone {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a text or a list of texts")]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
 enum OneOrMore {
     One(String),
     More(Vec<String>),
@@ -339,10 +344,6 @@ impl<'de, T: TextOrTable> Visitor<'de> for TextOrTableVisitor<T> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
         T::Table::deserialize(MapAccessDeserializer::new(map)).map(T::of_table).map_err(A::Error::custom)
     }
-}
-
-fn some_text_or_table<'de, D: Deserializer<'de>, T: TextOrTable>(input: D) -> Result<Option<T>, D::Error> {
-    input.deserialize_any(TextOrTableVisitor(PhantomData)).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -386,6 +387,12 @@ impl TextOrTable for MemberMapping {
     }
 }
 
+impl<'de> Deserialize<'de> for TimeMapping {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(TextOrTableVisitor(PhantomData))
+    }
+}
+
 impl<'de> Deserialize<'de> for MemberMapping {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         input.deserialize_any(TextOrTableVisitor(PhantomData))
@@ -405,31 +412,80 @@ mod tests {
 
     #[test]
     fn faults_name_file_and_line() {
-        refused("format = \"xml\"\n[event]\n", &expect![[]]);
-        refused(&format!("format = \"csv\"\ndelimeter = \";\"\n{EVENT}"), &expect![[]]);
-        refused(&format!("format = \"csv\"\ndelimiter = \"ab\"\n{EVENT}"), &expect![[]]);
-        refused(&format!("format = \"csv\"\nzone = \"Mars/Base\"\n{EVENT}"), &expect![[]]);
-        refused(&format!("format = \"csv\"\npattern = 'a'\n{EVENT}"), &expect![[]]);
-        refused(&format!("format = \"lines\"\n{EVENT}"), &expect![[]]);
-        refused(&format!("format = \"parquet\"\nnull = [\"-\"]\n{EVENT}"), &expect![[]]);
-        refused(&format!("format = \"ndjson\"\n{EVENT}"), &expect![[]]);
-        refused("format = \"csv\"\n[event]\nid = \"{#}\"\ntype = \"t\"\n", &expect![[]]);
-        refused("format = \"csv\"\n[event]\nid = \"{#\"\nsource = \"/s\"\ntype = \"t\"\n", &expect![[]]);
-        refused(&format!("format = \"csv\"\n{EVENT}time = {{ colum = \"T\" }}\n"), &expect![[]]);
+        refused(
+            &format!("format = \"xml\"\n{EVENT}"),
+            &expect![
+                "map.toml, line 1: unknown variant `xml`, expected one of `ndjson`, `csv`, `parquet`, `lines`"
+            ],
+        );
+        refused(
+            &format!("format = \"csv\"\ndelimeter = \";\"\n{EVENT}"),
+            &expect![
+                "map.toml, line 2: unknown field `delimeter`, expected one of `format`, `delimiter`, `null`, `zone`, `pattern`, `event`, `data`, `where`"
+            ],
+        );
+        refused(
+            &format!("format = \"csv\"\ndelimiter = \"ab\"\n{EVENT}"),
+            &expect![[r#"map.toml, line 2: `ab` is no delimiter; give one ASCII character, "\t" for a tab"#]],
+        );
+        refused(
+            &format!("format = \"csv\"\nzone = \"Mars/Base\"\n{EVENT}"),
+            &expect![
+                "map.toml, line 2: `Mars/Base` is no time zone; use an IANA name such as Europe/Berlin or UTC"
+            ],
+        );
+        refused(
+            &format!("format = \"csv\"\npattern = 'a'\n{EVENT}"),
+            &expect!["map.toml, line 2: `pattern` is only for lines; this mapping is for csv"],
+        );
+        refused(
+            &format!("format = \"lines\"\n{EVENT}"),
+            &expect!["map.toml, line 1: lines need a `pattern` with named groups"],
+        );
+        refused(
+            &format!("format = \"parquet\"\nnull = [\"-\"]\n{EVENT}"),
+            &expect!["map.toml, line 2: `null` is only for csv and lines; this mapping is for parquet"],
+        );
+        refused(
+            &format!("format = \"ndjson\"\n{EVENT}"),
+            &expect!["map.toml, line 1: ndjson needs no mapping: its lines are CloudEvents already"],
+        );
+        refused(
+            "format = \"csv\"\n[event]\nid = \"{#}\"\ntype = \"t\"\n",
+            &expect!["map.toml, line 2: missing field `source`"],
+        );
+        refused(
+            "format = \"csv\"\n[event]\nid = \"{#\"\nsource = \"/s\"\ntype = \"t\"\n",
+            &expect!["map.toml, line 3: in `{#`: a column is written {Column}, a brace itself twice"],
+        );
+        refused(
+            &format!("format = \"csv\"\n{EVENT}time = {{ colum = \"T\" }}\n"),
+            &expect!["map.toml, line 6: unknown field `colum`, expected one of `column`, `format`, `zone`"],
+        );
         refused(
             &format!("format = \"csv\"\n{EVENT}time = {{ column = \"T\", format = \"%F %T\" }}\n"),
-            &expect![[]],
+            &expect![
+                "map.toml, line 6: the format of time column `T` has no offset (%z), so `zone` must name the zone"
+            ],
         );
         refused(
             &format!("format = \"csv\"\n{EVENT}time = {{ column = \"T\", zone = \"UTC\" }}\n"),
-            &expect![[]],
+            &expect!["map.toml, line 6: time column `T` has a `zone` but no `format` to read it by"],
         );
         refused(
             &format!("format = \"csv\"\n{EVENT}[data]\na = {{ column = \"A\", defalt = \"0\" }}\n"),
-            &expect![[]],
+            &expect!["map.toml, line 7: unknown field `defalt`, expected `column` or `default`"],
         );
-        refused(&format!("format = \"csv\"\n{EVENT}[data]\na = 5\n"), &expect![[]]);
-        refused(&format!("format = \"csv\"\n{EVENT}[where]\na = 5\n"), &expect![[]]);
+        refused(
+            &format!("format = \"csv\"\n{EVENT}[data]\na = 5\n"),
+            &expect![
+                "map.toml, line 7: invalid type: integer `5`, expected a column's name, or a table with column and default"
+            ],
+        );
+        refused(
+            &format!("format = \"csv\"\n{EVENT}[where]\na = 5\n"),
+            &expect!["map.toml, line 7: expected a text or a list of texts"],
+        );
     }
 
     #[test]

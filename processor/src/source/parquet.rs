@@ -130,7 +130,7 @@ fn readable_columns(
         .map(|index| {
             let field = schema.field(index);
             let column = field.name().clone();
-            let zone = match &mapping.event.time {
+            let zone = match mapping.event.time.as_ref().map(toml::Spanned::get_ref) {
                 Some(TimeMapping::Column { column: time, zone: Some(zone), .. }) if *time == column => {
                     Some(zone)
                 }

@@ -146,7 +146,12 @@ fn what_cannot_be_opened_says_why() {
     let csv = mapping("format = \"csv\"\n[event]\nid = \"{b}\"\nsource = \"/s\"\ntype = \"t\"\n");
     let missing = Path::new("/nowhere/a.csv");
     let open = |path: &Path, format, mapping| message(open_limited(path, format, mapping, None, SMALL));
-    expect_test::expect![[""]].assert_eq(
+    expect_test::expect![[r#"
+        cannot open /nowhere/a.csv: No such file or directory (os error 2); check the path and its permissions
+        a.csv is csv, which needs a mapping from columns to event attributes; give one with --mapping
+        the mapping is for csv, but a.csv is to be read as ndjson; use the mapping that fits
+        a.csv has no column `b`, which the mapping reads; it has: a
+        Parquet keeps its index at the end, so standard input cannot be read as it arrives; write it to a file first"#]].assert_eq(
         &[
             open(missing, Format::Ndjson, None),
             open(&file.path, Format::Csv, None),

@@ -56,7 +56,10 @@ fn types_are_kept() {
         "time = \"{utc}\"",
         &["int", "unsigned", "decimal", "float", "text", "dictionary", "flag", "date"],
     ));
-    expect![[]].assert_eq(&shown(&file.items(Some(&map))));
+    expect![[r#"
+        1 {"specversion":"1.0","id":"1","source":"/s","type":"t","time":"2024-01-01T12:00:00Z","data":{"date":"1970-01-01","decimal":12.340,"dictionary":"x","flag":true,"float":0.1,"int":-9223372036854775808,"text":"007","unsigned":18446744073709551615}}
+        2 {"specversion":"1.0","id":"2","source":"/s","type":"t","time":"2024-01-01T12:00:00.000001Z","data":{"date":"2024-01-01","decimal":-0.005,"float":"NaN","text":"12","unsigned":0}}
+    "#]].assert_eq(&shown(&file.items(Some(&map))));
 }
 
 #[test]
@@ -71,7 +74,9 @@ fn wall_clock_times_need_a_zone() {
     );
     let zones = event("time = { column = \"at\", zone = \"America/New_York\" }", &["until"]);
     let with = mapping(&zones.replacen("[event]", "zone = \"Europe/Berlin\"\n[event]", 1));
-    expect![[]].assert_eq(&shown(&file.items(Some(&with))));
+    expect![[r#"
+        1 {"specversion":"1.0","id":"1","source":"/s","type":"t","time":"2024-01-01T17:00:00Z","data":{"until":"2024-01-01T11:00:00Z"}}
+    "#]].assert_eq(&shown(&file.items(Some(&with))));
 }
 
 #[test]

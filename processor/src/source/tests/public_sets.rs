@@ -12,7 +12,10 @@ fn azure_llm_inference_trace() {
          [data]\ncontext_tokens = \"ContextTokens\"\ngenerated_tokens = \"GeneratedTokens\"\n",
     );
     let text = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n2023-11-16 18:17:04.0319600,3180,8";
-    expect![[]].assert_eq(&shown(&TestFile::new("code.csv", text).items(Some(&map))));
+    expect![[r#"
+        2 {"specversion":"1.0","id":"code-1","source":"/azure-llm/code","type":"llm.request","subject":"code","time":"2023-11-16T18:17:03.97996Z","data":{"context_tokens":4808,"generated_tokens":10}}
+        3 {"specversion":"1.0","id":"code-2","source":"/azure-llm/code","type":"llm.request","subject":"code","time":"2023-11-16T18:17:04.03196Z","data":{"context_tokens":3180,"generated_tokens":8}}
+    "#]].assert_eq(&shown(&TestFile::new("code.csv", text).items(Some(&map))));
 }
 
 /// FOCUS 1.0 sample (github.com/FinOps-Open-Cost-and-Usage-Spec/FOCUS-Sample-Data, CC BY 4.0): some of its 44 columns.
@@ -27,7 +30,10 @@ fn focus_sample() {
                 \"2024-09-18 22:00:00\",11472,\"0.0000004\",2.00000000000,\"AWS\",\"us-west-2\",\"51738928782\"\n\
                 \"2024-09-18 22:00:00\",11473,\"0.1\",1,\"Microsoft\",NULL,\"x\"\n\
                 \"2024-09-18 23:00:00\",11474,NULL,-1,\"AWS\",NULL,\"51738928782\"\n";
-    expect![[]].assert_eq(&shown(&TestFile::new("focus_sample.csv", text).items(Some(&map))));
+    expect![[r#"
+        2 {"specversion":"1.0","id":"11472","source":"/focus/AWS","type":"cloud.charge","subject":"51738928782","time":"2024-09-18T22:00:00Z","data":{"quantity":2.00000000000,"region":"us-west-2","unit_price":0.0000004}}
+        4 {"specversion":"1.0","id":"11474","source":"/focus/AWS","type":"cloud.charge","subject":"51738928782","time":"2024-09-18T23:00:00Z","data":{"quantity":-1}}
+    "#]].assert_eq(&shown(&TestFile::new("focus_sample.csv", text).items(Some(&map))));
 }
 
 /// Apache access log in combined format (github.com/elastic/examples, "Common Data Formats", Apache-2.0): `-` bytes are none.
@@ -43,5 +49,9 @@ fn apache_access_log() {
     let text = "83.149.9.216 - - [17/May/2015:10:05:03 +0000] \"GET /presentations/kibana-search.png HTTP/1.1\" 200 203023 \"http://semicomplete.com/\" \"Mozilla/5.0\"\n\
                 83.149.9.216 - - [17/May/2015:10:05:43 +0000] \"GET /a HTTP/1.1\" 304 - \"-\" \"Mozilla/5.0\"\n\
                 not a request\n";
-    expect![[]].assert_eq(&shown(&TestFile::new("apache_logs", text).items(Some(&map))));
+    expect![[r#"
+        1 {"specversion":"1.0","id":"apache_logs-1","source":"/web/apache_logs","type":"http.request","subject":"83.149.9.216","time":"2015-05-17T10:05:03Z","data":{"bytes":203023,"status":200}}
+        2 {"specversion":"1.0","id":"apache_logs-2","source":"/web/apache_logs","type":"http.request","subject":"83.149.9.216","time":"2015-05-17T10:05:43Z","data":{"bytes":0,"status":304}}
+        3 [no_match] not a request
+    "#]].assert_eq(&shown(&TestFile::new("apache_logs", text).items(Some(&map))));
 }
