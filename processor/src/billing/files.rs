@@ -33,7 +33,7 @@ struct Folder {
 
 impl BillingFiles {
     /// # Errors
-    /// [`Failure::NotWritten`] when the folder cannot be made or listed.
+    /// [`Failure::FileUnavailable`] when the folder cannot be made or listed.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let names = durable_file::open_folder(path)?;
         let covered = names.iter().filter_map(|name| range_of(name)).collect();

@@ -14,14 +14,14 @@ const TEMPORARY_SUFFIX: &str = ".tmp";
 /// Writes `folder/name`, replacing what was there.
 ///
 /// # Errors
-/// [`Failure::NotWritten`] while nothing has the final name yet, [`Failure::NotDurable`] when an fsync failed.
+/// [`Failure::FileUnavailable`] while nothing has the final name yet, [`Failure::NotDurable`] when an fsync failed.
 pub fn write(folder: &Path, name: &str, contents: &[u8]) -> Result<PathBuf, Failure> {
     let path = folder.join(name);
     let temporary = folder.join(format!(".{name}{TEMPORARY_SUFFIX}"));
     let created = File::create(&temporary).and_then(|mut file| file.write_all(contents).map(|()| file));
-    let file = created.map_err(not_written(&temporary))?;
+    let file = created.map_err(unavailable(&temporary))?;
     file.sync_all().map_err(not_durable(&temporary))?;
-    fs::rename(&temporary, &path).map_err(not_written(&path))?;
+    fs::rename(&temporary, &path).map_err(unavailable(&path))?;
     sync_folder(folder)?;
     Ok(path)
 }
@@ -37,14 +37,14 @@ pub fn sync_folder(folder: &Path) -> Result<(), Failure> {
 /// Makes `folder`, and removes what a crash left behind between creating and renaming.
 ///
 /// # Errors
-/// [`Failure::NotWritten`] when the folder cannot be made, listed or cleaned.
+/// [`Failure::FileUnavailable`] when the folder cannot be made, listed or cleaned.
 pub fn open_folder(folder: &Path) -> Result<Vec<String>, Failure> {
-    fs::create_dir_all(folder).map_err(not_written(folder))?;
+    fs::create_dir_all(folder).map_err(unavailable(folder))?;
     let mut names = Vec::new();
-    for found in fs::read_dir(folder).map_err(not_written(folder))? {
-        let name = found.map_err(not_written(folder))?.file_name().to_string_lossy().into_owned();
+    for found in fs::read_dir(folder).map_err(unavailable(folder))? {
+        let name = found.map_err(unavailable(folder))?.file_name().to_string_lossy().into_owned();
         if name.starts_with('.') && name.ends_with(TEMPORARY_SUFFIX) {
-            fs::remove_file(folder.join(&name)).map_err(not_written(folder))?;
+            fs::remove_file(folder.join(&name)).map_err(unavailable(folder))?;
         } else {
             names.push(name);
         }
@@ -53,13 +53,13 @@ pub fn open_folder(folder: &Path) -> Result<Vec<String>, Failure> {
 }
 
 /// # Errors
-/// [`Failure::NotWritten`]: a file of ours that exists cannot be read back.
+/// [`Failure::FileUnavailable`]: a file of ours that exists cannot be read back.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(not_written(path))
+    fs::read(path).map_err(unavailable(path))
 }
 
-fn not_written(path: &Path) -> impl Fn(io::Error) -> Failure {
-    move |error| Failure::NotWritten { path: path.into(), reason: error.to_string() }
+fn unavailable(path: &Path) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure::FileUnavailable { path: path.into(), reason: error.to_string() }
 }
 
 fn not_durable(path: &Path) -> impl Fn(io::Error) -> Failure {
@@ -83,6 +83,6 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_a_failure_to_repeat() {
         let missing = Path::new("/nonexistent/folder");
-        assert!(matches!(write(missing, "a", b""), Err(Failure::NotWritten { .. })));
+        assert!(matches!(write(missing, "a", b""), Err(Failure::FileUnavailable { .. })));
     }
 }

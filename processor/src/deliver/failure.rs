@@ -58,8 +58,8 @@ pub enum Failure {
         "{record} cannot be sent: {reason}; this is damage or a defect on our side, nothing more is sent"
     )]
     Corrupt { record: RecordId, reason: String },
-    #[error("cannot write {}: {reason}; free space or correct permissions, it will be written again", path.display())]
-    NotWritten { path: PathBuf, reason: String },
+    #[error("cannot use {}: {reason}; free space or correct permissions, it will be tried again", path.display())]
+    FileUnavailable { path: PathBuf, reason: String },
     /// After a failed fsync nobody knows what is on the disk (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
     #[error("cannot make {} durable: {reason}; check the disk, then start again", path.display())]
     NotDurable { path: PathBuf, reason: String },
@@ -74,7 +74,7 @@ impl Failure {
             // Parking here would park every row of the day for one wrong secret.
             | Self::NotAdmitted { .. }
             | Self::NotInEffect { .. }
-            | Self::NotWritten { .. } => Remedy::ResendSameBytes,
+            | Self::FileUnavailable { .. } => Remedy::ResendSameBytes,
             Self::Refused { .. } | Self::Conflict { .. } => Remedy::Park,
             Self::Gone { .. } | Self::Corrupt { .. } | Self::NotDurable { .. } => Remedy::Stop,
         }

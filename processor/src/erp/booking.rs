@@ -3,7 +3,9 @@
 //! Keeps I-6 on its second path: what was balanced when it was written is balanced when it is sent. A row that is not
 //! is damage on our side, and stops the delivery before anything is booked.
 
-use tidemark_schemas::legal_entity::AccountingPeriod;
+use tidemark_schemas::ids::AccountCode;
+use tidemark_schemas::legal_entity::{AccountingPeriod, AccountingPeriodError};
+use tidemark_schemas::money::Currency;
 use tidemark_schemas::outbox::OutboxRow;
 use tidemark_schemas::wire::v1;
 
@@ -44,33 +46,44 @@ impl Booking {
         if entry.id.is_empty() || !entry.id.chars().all(plain) {
             return Err(corrupt("its id has characters other than letters, digits, - and _".into()));
         }
-        let period =
-            |text: &str| text.parse::<AccountingPeriod>().map_err(|error| corrupt(error.to_string()));
-        let accounting_period = period(&entry.accounting_period)?;
+        let currency = entry.currency.parse::<Currency>().map_err(|error| corrupt(error.to_string()))?;
+        if currency.minor_digits() != entry.minor_digits {
+            return Err(corrupt(format!("{currency} has {} minor digits", currency.minor_digits())));
+        }
+        let accounting_period = period(&entry.accounting_period).map_err(corrupt)?;
         let mut lines = Vec::with_capacity(entry.lines.len());
         let (mut debits, mut credits) = (0_i128, 0_i128);
         for line in &entry.lines {
-            let amounts = || {
-                let (debit, credit) = (minor(&line.debit_minor)?, minor(&line.credit_minor)?);
-                debits = debits.checked_add(debit)?;
-                credits = credits.checked_add(credit)?;
-                debit.checked_sub(credit)
-            };
-            let mut amounts = amounts;
-            let minor =
-                amounts().ok_or_else(|| corrupt(format!("account {} has no amount", line.account)))?;
-            lines.push(BookingLine {
-                account: line.account.clone(),
-                debtor: line.debtor.clone(),
-                service_period: period(&line.service_period)?,
-                minor,
-            });
+            let too_large = || corrupt("its totals do not fit 128 bits".into());
+            let checked = BookingLine::of(line).map_err(corrupt)?;
+            debits = debits.checked_add(checked.minor.max(0)).ok_or_else(too_large)?;
+            credits = credits.checked_sub(checked.minor.min(0)).ok_or_else(too_large)?;
+            lines.push(checked);
         }
         if debits != credits {
             return Err(corrupt(format!("I-6: debits {debits} and credits {credits} differ")));
         }
         Ok(Self { entry, accounting_period, lines, total_minor: debits })
     }
+}
+
+impl BookingLine {
+    fn of(line: &v1::JournalLine) -> Result<Self, String> {
+        // A code has no blank, quote or semicolon, which would end an account name in a journal file.
+        AccountCode::new(&line.account).map_err(|error| error.to_string())?;
+        let one_sided = match (minor(&line.debit_minor), minor(&line.credit_minor)) {
+            (Some(debit), Some(0)) => Some(debit),
+            (Some(0), Some(credit)) => Some(-credit),
+            _ => None,
+        };
+        let minor = one_sided.ok_or_else(|| format!("account {} has no amount on one side", line.account))?;
+        let service_period = period(&line.service_period)?;
+        Ok(Self { account: line.account.clone(), debtor: line.debtor.clone(), service_period, minor })
+    }
+}
+
+fn period(text: &str) -> Result<AccountingPeriod, String> {
+    text.parse().map_err(|error: AccountingPeriodError| error.to_string())
 }
 
 /// Digits only: an amount on the wrong side is not a negative amount on the right one.
@@ -134,6 +147,9 @@ pub(super) mod tests {
         check(|e| e.lines[0].debit_minor = "400.00".into(), "account 1150 has no amount");
         check(|e| e.accounting_period = "2026-13".into(), "2026-13");
         check(|e| e.id = "../je".into(), "characters");
+        check(|e| e.lines[0].credit_minor = "1".into(), "account 1150 has no amount on one side");
+        check(|e| e.lines[0].account = "1150  1 USDc".into(), "has the character ' '");
+        check(|e| e.currency = "usd;".into(), "ISO 4217");
         check(|e| e.schema = "other".into(), "other");
     }
 }

@@ -36,7 +36,7 @@ pub struct JournalFiles {
 
 impl JournalFiles {
     /// # Errors
-    /// [`Failure::NotWritten`] when the folders cannot be made or listed.
+    /// [`Failure::FileUnavailable`] when the folders cannot be made or listed.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         durable_file::open_folder(folder)?;
         durable_file::open_folder(&folder.join(ENTRIES_FOLDER))?;
@@ -216,7 +216,8 @@ impl Booked {
     }
 }
 
-/// Reads one of our files; `None` for anything else. Layout and comments may change between versions, the entry may not.
+/// Reads one of our files; `None` for anything else. Whether it is complete shows in the comparison.
+/// Layout and comments may change between versions, the entry may not.
 fn read_back(text: &str) -> Option<Booked> {
     let mut lines = text.lines().skip_while(|line| !line.starts_with(|c: char| c.is_ascii_digit()));
     let (date, rest) = lines.next()?.split_once(" * (")?;
@@ -231,7 +232,7 @@ fn read_back(text: &str) -> Option<Booked> {
         let (minor, commodity) = amount.trim().split_once(' ')?;
         postings.push((account.into(), minor.parse().ok()?, commodity.into()));
     }
-    // A file that was cut at a line's end still parses, but no longer ends an entry that balances.
+
     Some(Booked { id: id.into(), date: date.into(), postings })
 }
 
