@@ -125,18 +125,15 @@ impl Draft {
         let (Some(tenant), Some((customer, place))) = (&self.tenant, &self.customer) else {
             return;
         };
-        match customers.tenants.get(customer) {
-            Some(theirs) if theirs != tenant => {
-                let message = format!(
-                    "the customer `{customer}` is of the tenant `{theirs}`, this subscription of `{tenant}`"
-                );
-                mistakes.add(
-                    place,
-                    message,
-                    format!("write tenant = \"{theirs}\" here, or name another customer"),
-                );
-            }
-            _ => {}
+        if let Some(theirs) = customers.tenants.get(customer).filter(|theirs| *theirs != tenant) {
+            let message = format!(
+                "the customer `{customer}` is of the tenant `{theirs}`, this subscription of `{tenant}`"
+            );
+            mistakes.add(
+                place,
+                message,
+                format!("write tenant = \"{theirs}\" here, or name another customer"),
+            );
         }
     }
 

@@ -236,7 +236,8 @@ fn byte_order_mark_and_crlf_are_not_content() {
     assert_eq!(unix.meters, windows.meters);
     assert_eq!(unix.rate_cards, windows.rate_cards);
     assert_eq!(unix.subscriptions, windows.subscriptions);
-    let wrong = parse(&files(&[("a.toml", "\u{feff}[[meters]]\r\nä = 1\r\n[timing]\r\ngrace = 1\r\n")]));
+    let wrong = "\u{feff}\"ä\" = 1\r\ntiming = { \"ö\" = 1, grace = 1 }\r\n";
+    let wrong = parse(&files(&[("a.toml", wrong)]));
     expect![[""]].assert_eq(&wrong.expect_err("three mistakes").to_string());
 }
 
