@@ -28,6 +28,14 @@ pub struct Mistake {
     pub help: String,
 }
 
+impl Mistake {
+    /// One that has no line: a folder or a whole file cannot be read.
+    pub(super) fn of_file(file: String, message: String, help: &str) -> Self {
+        let (entry, path) = (String::new(), String::new());
+        Self { file, line: 1, column: 1, entry, path, message, help: help.to_owned() }
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
@@ -56,22 +64,6 @@ pub struct CatalogErrors {
     pub mistakes: Vec<Mistake>,
     /// How many more there are beyond [`MISTAKES_MAX`].
     pub omitted: usize,
-}
-
-impl CatalogErrors {
-    /// A mistake that has no line: the folder or a whole file cannot be read.
-    pub(super) fn unreadable(file: String, message: String, help: &str) -> Self {
-        let mistake = Mistake {
-            file,
-            line: 1,
-            column: 1,
-            entry: String::new(),
-            path: String::new(),
-            message,
-            help: help.to_owned(),
-        };
-        Self { mistakes: vec![mistake], omitted: 0 }
-    }
 }
 
 impl fmt::Display for CatalogErrors {
@@ -194,20 +186,20 @@ impl<'a> Mistakes<'a> {
         self.found.borrow().len()
     }
 
-    /// `None` when there are none.
-    pub fn into_errors(self) -> Option<CatalogErrors> {
-        let mut found = self.found.into_inner();
-        if found.is_empty() {
-            return None;
-        }
-        // Files are sorted by name. Stable: at one place, what was noticed first comes first.
-        found.sort_by_key(|(place, ..)| (place.file, place.offset));
-        let mistakes = found.into_iter().map(|(place, message, help)| {
+    /// Together with those of files that could not be read. `None` when there are none.
+    pub fn into_errors(self, unreadable: Vec<Mistake>) -> Option<CatalogErrors> {
+        let mut mistakes = unreadable;
+        mistakes.extend(self.found.into_inner().into_iter().map(|(place, message, help)| {
             let source = &self.sources[place.file];
             let (line, column) = source.position(place.offset);
             let (file, entry) = (source.name.to_owned(), place.entry.to_string());
             Mistake { file, line, column, entry, path: place.path, message, help }
-        });
-        Some(CatalogErrors { mistakes: mistakes.collect(), omitted: self.omitted.get() })
+        }));
+        if mistakes.is_empty() {
+            return None;
+        }
+        // Stable: at one place, what was noticed first comes first.
+        mistakes.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        Some(CatalogErrors { mistakes, omitted: self.omitted.get() })
     }
 }

@@ -57,7 +57,8 @@ const SYNTAX_ERRORS_MAX: usize = 20;
 /// # Errors
 /// Every mistake in it, ordered by file and line; a missing or empty folder is one.
 pub fn load(folder: &Path) -> Result<Catalog, CatalogErrors> {
-    parse(&files_of(folder)?)
+    let files = files_of(folder)?;
+    check(&files.texts, files.unreadable)
 }
 
 /// Reads a catalog from `(file name, text)` pairs, in any order.
@@ -65,17 +66,7 @@ pub fn load(folder: &Path) -> Result<Catalog, CatalogErrors> {
 /// # Errors
 /// Every mistake in it, ordered by file and line.
 pub fn parse(files: &[(String, String)]) -> Result<Catalog, CatalogErrors> {
-    let mut files: Vec<(&str, &str)> =
-        files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    files.sort_unstable();
-    let version = version_of(&files);
-    let sources: Vec<Source<'_>> = files.iter().map(|(name, text)| Source::new(name, text)).collect();
-    let mistakes = Mistakes::new(&sources);
-    let catalog = read(&sources, &mistakes, version);
-    match mistakes.into_errors() {
-        Some(errors) => Err(errors),
-        None => Ok(catalog.expect("what could not be read is a mistake")),
-    }
+    check(files, Vec::new())
 }
 
 /// The catalog in the folder when it is another than `current`. Cheap to poll: unchanged files are read and hashed,
@@ -85,23 +76,40 @@ pub fn parse(files: &[(String, String)]) -> Result<Catalog, CatalogErrors> {
 /// Every mistake of the new content; the caller keeps `current` and shows them.
 pub fn changed(folder: &Path, current: &CatalogVersion) -> Result<Option<Catalog>, CatalogErrors> {
     let files = files_of(folder)?;
-    if version_of_files(&files) == *current {
+    if files.unreadable.is_empty() && files.version() == *current {
         return Ok(None);
     }
     // Someone may be in the middle of saving several files: what differs between two readings is not finished.
     if files_of(folder)? != files {
         return Ok(None);
     }
-    parse(&files).map(Some)
+    check(&files.texts, files.unreadable).map(Some)
 }
 
-fn version_of_files(files: &[(String, String)]) -> CatalogVersion {
-    version_of(&files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>())
+fn check(files: &[(String, String)], unreadable: Vec<Mistake>) -> Result<Catalog, CatalogErrors> {
+    let mut files: Vec<(&str, &str)> =
+        files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    files.sort_unstable();
+    let sources: Vec<Source<'_>> = files.iter().map(|(name, text)| Source::new(name, text)).collect();
+    let mistakes = Mistakes::new(&sources);
+    let mut names = Names::default();
+    if !unreadable.is_empty() {
+        names.open_all();
+    }
+    let catalog = read(&sources, names, &mistakes, version_of(files.iter().copied()));
+    match mistakes.into_errors(unreadable) {
+        Some(errors) => Err(errors),
+        None => Ok(catalog.expect("what could not be read is a mistake")),
+    }
 }
 
 /// `None` only together with at least one mistake.
-fn read(sources: &[Source<'_>], mistakes: &Mistakes<'_>, version: CatalogVersion) -> Option<Catalog> {
-    let mut names = Names::default();
+fn read(
+    sources: &[Source<'_>],
+    mut names: Names,
+    mistakes: &Mistakes<'_>,
+    version: CatalogVersion,
+) -> Option<Catalog> {
     let documents: Vec<Option<Spanned<DeTable<'_>>>> =
         sources.iter().enumerate().map(|(file, source)| document(file, source, mistakes)).collect();
     if documents.iter().any(Option::is_none) {
@@ -147,11 +155,7 @@ fn read(sources: &[Source<'_>], mistakes: &Mistakes<'_>, version: CatalogVersion
     })
 }
 
-fn document<'a>(
-    file: usize,
-    source: &Source<'a>,
-    mistakes: &Mistakes<'_>,
-) -> Option<Spanned<DeTable<'a>>> {
+fn document<'a>(file: usize, source: &Source<'a>, mistakes: &Mistakes<'_>) -> Option<Spanned<DeTable<'a>>> {
     let (document, errors) = DeTable::parse_recoverable(source.text());
     for error in errors.iter().take(SYNTAX_ERRORS_MAX) {
         let place = Place::top(file).at(error.span().map_or(0, |span| span.start));

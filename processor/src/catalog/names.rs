@@ -59,7 +59,8 @@ impl Names {
     pub fn define(&mut self, kind: Kind, name: &str, place: Place, mistakes: &Mistakes<'_>) -> bool {
         let names = self.defined.entry(kind).or_default();
         if let Some(first) = names.get(name) {
-            let message = format!("another {} has the id `{name}`, at {}", kind.name(), mistakes.locate(first));
+            let message =
+                format!("another {} has the id `{name}`, at {}", kind.name(), mistakes.locate(first));
             mistakes.add(&place, message, "give each its own id");
             return false;
         }
@@ -85,7 +86,8 @@ impl Names {
 
     /// All ids of a kind, sorted.
     pub fn all(&self, kind: Kind) -> Vec<&str> {
-        let mut names: Vec<&str> = self.defined.get(&kind).into_iter().flatten().map(|(name, _)| &**name).collect();
+        let mut names: Vec<&str> =
+            self.defined.get(&kind).into_iter().flatten().map(|(name, _)| &**name).collect();
         names.sort_unstable();
         names
     }
@@ -120,7 +122,7 @@ impl Names {
     }
 }
 
-/// All names when they fit a line, else those that a slip of the finger away.
+/// All names when they fit a line, else those that are one slip of the finger away.
 pub(super) fn suggest(name: &str, all: &[&str], kind: &str) -> String {
     if all.is_empty() {
         return format!("the catalog has no {kind}; add a [[{kind}]]");
@@ -128,8 +130,12 @@ pub(super) fn suggest(name: &str, all: &[&str], kind: &str) -> String {
     if all.len() <= NAMES_SHOWN_MAX {
         return format!("allowed: {}", all.iter().map(|one| shown(one)).collect::<Vec<_>>().join(", "));
     }
-    let near: Vec<String> =
-        all.iter().filter(|one| distance(name, one) <= 2).take(NAMES_SHOWN_MAX).map(|one| shown(one)).collect();
+    let near: Vec<String> = all
+        .iter()
+        .filter(|one| distance(name, one) <= 2)
+        .take(NAMES_SHOWN_MAX)
+        .map(|one| shown(one))
+        .collect();
     if near.is_empty() {
         format!("allowed: one of the {} of the catalog", all.len())
     } else {

@@ -35,11 +35,7 @@ impl<'a> Table<'a> {
         Value { raw: row.get_ref(), place: self.place.member(key, row.span().start), mistakes: self.mistakes }
     }
 
-    pub fn required<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(Value<'a>) -> Option<T>,
-    ) -> Option<T> {
+    pub fn required<T>(&mut self, key: &'static str, read: impl FnOnce(Value<'a>) -> Option<T>) -> Option<T> {
         match self.find(key) {
             Some(value) => read(value),
             None => {

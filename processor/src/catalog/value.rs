@@ -85,11 +85,7 @@ impl<'a> Value<'a> {
     }
 
     /// Our errors read "what is wrong; what is allowed": the two halves of a mistake.
-    pub fn parsed<T, E: Display>(
-        &self,
-        text: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
+    pub fn parsed<T, E: Display>(&self, text: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         match parse(text) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
@@ -196,7 +192,8 @@ impl<'a> Value<'a> {
         match EventTime::parse(text.as_bytes()) {
             Ok(time) => Some(Moment::Instant(time)),
             Err(error) => {
-                let help = "write a day like 2026-01-31, or a time with its offset like 2026-01-31T13:45:00+02:00";
+                let help =
+                    "write a day like 2026-01-31, or a time with its offset like 2026-01-31T13:45:00+02:00";
                 let what = match error {
                     TimeError::Syntax => "not a day or an RFC 3339 time".to_owned(),
                     other => other.to_string(),
@@ -356,7 +353,8 @@ impl Moment {
             Self::Day(day) => {
                 let date = Date::new(day.year, day.month, day.day).expect("checked when it was read");
                 let start = zone
-                    .to_zoned(date.to_datetime(jiff::civil::Time::midnight()))
+                    .to_zoned(date.at(12, 0, 0, 0))
+                    .and_then(|noon| noon.start_of_day())
                     .expect("days of the years 2 to 9998 are inside every zone's range");
                 EventTime::from_micros(start.timestamp().as_microsecond())
             }
