@@ -179,8 +179,13 @@ impl fmt::Debug for Secret {
 /// How rated summaries reach billing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Billing {
-    File { directory: PathBuf },
-    Webhook { url: String, secret: Secret },
+    File {
+        directory: PathBuf,
+    },
+    Webhook {
+        url: String,
+        secret: Secret,
+    },
     /// Billing asks `GET /v1/rated-summaries` and answers with receipts.
     Pull,
 }

@@ -10,7 +10,9 @@ use tidemark_schemas::ids::TenantId;
 use toml::Spanned;
 
 use super::file::{self, ArchiveKind, BillingKind, ErpKind};
-use super::{ApiKey, Archive, Billing, Config, ConfigError, Erp, Http, KeyHash, Log, Role, Scope, Secret, Tls};
+use super::{
+    ApiKey, Archive, Billing, Config, ConfigError, Erp, Http, KeyHash, Log, Role, Scope, Secret, Tls,
+};
 
 /// A kilobyte holds any token; more is a wrong file.
 const SECRET_BYTES_MAX: usize = 4096;
@@ -74,8 +76,12 @@ impl Origin<'_> {
         let written = written.ok_or_else(|| self.missing(section, "url", "it says where to send"))?;
         let url = written.get_ref();
         let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) || url.contains(char::is_whitespace) {
-            return Err(self.invalid(&written.span(), "not a URL; write it like https://billing.example.com/usage"));
+        if host.is_none_or(|host| host.is_empty() || host.starts_with('/'))
+            || url.contains(char::is_whitespace)
+        {
+            return Err(
+                self.invalid(&written.span(), "not a URL; write it like https://billing.example.com/usage")
+            );
         }
         // A password in a URL ends up in logs; there is a key for it.
         if host.is_some_and(|host| host.split('/').next().unwrap_or_default().contains('@')) {
@@ -96,7 +102,9 @@ impl Origin<'_> {
     fn unused<T>(&self, written: &Option<Spanned<T>>, kind: &str) -> Result<(), ConfigError> {
         match written {
             None => Ok(()),
-            Some(value) => Err(self.invalid(&value.span(), format!("has no meaning with kind {kind}; remove it"))),
+            Some(value) => {
+                Err(self.invalid(&value.span(), format!("has no meaning with kind {kind}; remove it")))
+            }
         }
     }
 
@@ -108,7 +116,9 @@ impl Origin<'_> {
         let (span, place, text) = match (file, variable) {
             (None, None) => return Ok(None),
             (Some(_), Some(variable)) => {
-                return Err(self.invalid(&variable.span(), "names a second place for the same secret; keep one"));
+                return Err(
+                    self.invalid(&variable.span(), "names a second place for the same secret; keep one")
+                );
             }
             (Some(file), None) => {
                 let text = std::fs::read_to_string(file.get_ref()).map_err(|error| {
@@ -212,7 +222,8 @@ fn tls(
         (Some(file::Tls::TerminatedUpstream), None, None) => Ok(Tls::TerminatedUpstream),
         (Some(file::Tls::None | file::Tls::TerminatedUpstream), _, _) => {
             let span = choice.map_or(0..0, |choice| choice.span());
-            Err(origin.invalid(&span, "contradicts tls_certificate_file or tls_key_file; keep one or the other"))
+            Err(origin
+                .invalid(&span, "contradicts tls_certificate_file or tls_key_file; keep one or the other"))
         }
     }
 }
@@ -246,7 +257,10 @@ fn api_keys(origin: &Origin<'_>, written: Vec<file::ApiKey>) -> Result<Vec<ApiKe
             ),
         };
         let hash = KeyHash::parse(key.hash.get_ref()).ok_or_else(|| {
-            origin.invalid(&key.hash.span(), "not `sha256:` and 64 hex digits, as printed when the key was made")
+            origin.invalid(
+                &key.hash.span(),
+                "not `sha256:` and 64 hex digits, as printed when the key was made",
+            )
         })?;
         keys.push(ApiKey { id: id.clone(), scope, roles: roles.clone(), hash });
     }

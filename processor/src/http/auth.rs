@@ -73,7 +73,9 @@ impl Keys {
             });
         }
         let text = bearer(headers).ok_or_else(|| {
-            unauthenticated("send an API key as `Authorization: Bearer tm_<id>_<secret>`; the request has none")
+            unauthenticated(
+                "send an API key as `Authorization: Bearer tm_<id>_<secret>`; the request has none",
+            )
         })?;
         self.find(text).ok_or_else(|| {
             unauthenticated("the API key is not known here; check that it is whole and not withdrawn")
@@ -101,7 +103,8 @@ impl Caller {
     /// 400 when it is no name, 403 when it is another tenant than the key's.
     pub fn narrowed(&self, tenant: Option<&str>) -> Result<Scope, Problem> {
         let Some(name) = tenant else { return Ok(self.scope.clone()) };
-        let asked = TenantId::new(name).map_err(|error| Problem::new(Kind::InvalidRequest, format!("tenant: {error}")))?;
+        let asked = TenantId::new(name)
+            .map_err(|error| Problem::new(Kind::InvalidRequest, format!("tenant: {error}")))?;
         match &self.scope {
             Scope::Tenant(own) if *own != asked => {
                 let detail = format!("the API key `{}` is for the tenant `{own}` only", self.key_id);

@@ -66,8 +66,14 @@ impl Mode {
             other if other.starts_with("application/cloudevents") => {
                 return Err(unsupported(&format!("the event format `{other}` is not spoken here")));
             }
-            _ if headers.contains_key("ce-specversion") => return envelope(headers, declared).map(Self::Binary),
-            _ => return Err(unsupported(&format!("`{media}` without a ce-specversion header carries no events"))),
+            _ if headers.contains_key("ce-specversion") => {
+                return envelope(headers, declared).map(Self::Binary);
+            }
+            _ => {
+                return Err(unsupported(&format!(
+                    "`{media}` without a ce-specversion header carries no events"
+                )));
+            }
         };
         match charset(declared) {
             Some(name) if !name.eq_ignore_ascii_case("utf-8") => {
@@ -124,7 +130,9 @@ fn elements(body: &Bytes) -> Result<Vec<Bytes>, Problem> {
     let mut parser = serde_json::Deserializer::from_slice(body);
     let split = parser.deserialize_seq(Elements).and_then(|split| parser.end().map(|()| split));
     match split {
-        Ok(Split::All(events)) => Ok(events.iter().map(|event| body.slice_ref(event.get().as_bytes())).collect()),
+        Ok(Split::All(events)) => {
+            Ok(events.iter().map(|event| body.slice_ref(event.get().as_bytes())).collect())
+        }
         Ok(Split::TooMany) => Err(too_many()),
         Err(error) if error.is_data() => Err(Problem::new(
             Kind::InvalidRequest,
@@ -179,8 +187,9 @@ fn lines(body: &Bytes) -> Result<Vec<Bytes>, Problem> {
 }
 
 fn too_many() -> Problem {
-    let detail =
-        format!("a request has at most {REQUEST_EVENTS_MAX} events; send them in smaller batches. None was counted");
+    let detail = format!(
+        "a request has at most {REQUEST_EVENTS_MAX} events; send them in smaller batches. None was counted"
+    );
     Problem::new(Kind::TooLarge, detail)
 }
 
@@ -188,8 +197,12 @@ fn unsupported(what: &str) -> Problem {
     let detail = format!(
         "{what}; allowed are {STRUCTURED}, {BATCHED}, {LINES}, and any type with ce-* headers (binary content mode)"
     );
-    Problem::new(Kind::UnsupportedMedia, detail)
-        .with(header::ACCEPT, HeaderValue::from_static("application/cloudevents+json, application/cloudevents-batch+json, application/x-ndjson"))
+    Problem::new(Kind::UnsupportedMedia, detail).with(
+        header::ACCEPT,
+        HeaderValue::from_static(
+            "application/cloudevents+json, application/cloudevents-batch+json, application/x-ndjson",
+        ),
+    )
 }
 
 fn envelope(headers: &HeaderMap, content_type: &str) -> Result<Envelope, Problem> {

@@ -53,15 +53,18 @@ impl Encoding {
 /// # Errors
 /// 413 when it is too large, 408 when it comes too slowly, 400 when it breaks off.
 pub async fn read(headers: &HeaderMap, body: Body, timeout: Duration) -> Result<Bytes, Problem> {
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|bytes| bytes > REQUEST_BYTES_MAX as u64) {
         return Err(too_large());
     }
     match tokio::time::timeout(timeout, collect(body)).await {
         Ok(read) => read,
         Err(_) => {
-            let detail = format!("the body was not complete within {timeout:?}; send it faster or in smaller parts");
-            Err(Problem::new(Kind::BodyTimeout, detail).with(header::CONNECTION, HeaderValue::from_static("close")))
+            let detail =
+                format!("the body was not complete within {timeout:?}; send it faster or in smaller parts");
+            Err(Problem::new(Kind::BodyTimeout, detail)
+                .with(header::CONNECTION, HeaderValue::from_static("close")))
         }
     }
 }

@@ -134,7 +134,10 @@ async fn split(mode: Mode, encoding: Encoding, sent: Bytes) -> Result<Vec<Bytes>
     }
     // A large body would hold up every other connection of its I/O thread.
     tokio::task::spawn_blocking(work).await.map_err(|_| {
-        Problem::new(Kind::Internal, "reading the body failed here; nothing was counted, send the request again")
+        Problem::new(
+            Kind::Internal,
+            "reading the body failed here; nothing was counted, send the request again",
+        )
     })?
 }
 

@@ -41,7 +41,8 @@ fn admit(
     request.extensions_mut().insert(caller);
     let room = edge.requests.clone().try_acquire_owned().map_err(|_| {
         let most = edge.options.requests_max;
-        let detail = format!("{most} requests are in progress, as many as allowed; send the same request again");
+        let detail =
+            format!("{most} requests are in progress, as many as allowed; send the same request again");
         Problem::new(Kind::NotReady, detail).retry_after(Duration::from_secs(1))
     })?;
     Ok(Some(room))
@@ -50,7 +51,8 @@ fn admit(
 pub async fn not_found(uri: Uri) -> Response {
     count(registry::ROUTE_UNMATCHED, 404);
     let path = uri.path().chars().take(100).collect::<String>();
-    Problem::new(Kind::NotFound, format!("no resource is at `{path}`; /openapi.json lists them")).into_response()
+    Problem::new(Kind::NotFound, format!("no resource is at `{path}`; /openapi.json lists them"))
+        .into_response()
 }
 
 pub async fn method_not_allowed(method: Method, uri: Uri) -> Response {

@@ -38,7 +38,11 @@ pub trait Metering: Send + Sync + 'static {
     fn rated_changes(&self) -> watch::Receiver<u64>;
 
     /// Commits what billing answered. Each acknowledgement has its own result, in the order given.
-    fn acknowledge(&self, caller: &Caller, answers: Vec<Acknowledgement>) -> Pending<Vec<AcknowledgementResult>>;
+    fn acknowledge(
+        &self,
+        caller: &Caller,
+        answers: Vec<Acknowledgement>,
+    ) -> Pending<Vec<AcknowledgementResult>>;
 
     fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<ExceptionPage>;
 
@@ -89,11 +93,20 @@ pub enum Outcome {
     /// Seen before with the same content: counted once.
     Duplicate,
     /// Seen before with other content: the first one counts, this one waits for a person.
-    Conflict { reason: String },
+    Conflict {
+        reason: String,
+    },
     /// No valid event; kept as an exception, but only the producer can correct it.
-    Rejected { code: &'static str, path: String, reason: String },
+    Rejected {
+        code: &'static str,
+        path: String,
+        reason: String,
+    },
     /// Valid, but the catalog does not say yet what it is worth: it waits and can be replayed.
-    Waiting { kind: ExceptionKind, reason: String },
+    Waiting {
+        kind: ExceptionKind,
+        reason: String,
+    },
 }
 
 /// A rated summary as stored, with its position in billing's order.

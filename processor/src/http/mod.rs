@@ -84,10 +84,7 @@ pub fn router(edge: Edge) -> Router {
         let gate = middleware::from_fn_with_state((edge.clone(), operation), gate::pass);
         router = router.route(operation.path(), route(operation).route_layer(gate));
     }
-    router
-        .fallback(gate::not_found)
-        .method_not_allowed_fallback(gate::method_not_allowed)
-        .with_state(edge)
+    router.fallback(gate::not_found).method_not_allowed_fallback(gate::method_not_allowed).with_state(edge)
 }
 
 fn route(operation: Operation) -> MethodRouter<Edge> {

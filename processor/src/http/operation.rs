@@ -4,6 +4,7 @@
 use axum::http::Method;
 
 use crate::config::Role;
+use crate::observe::registry::{ROUTE_UNMATCHED, RouteCodes};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -94,7 +95,9 @@ impl Operation {
         match self {
             Self::SubmitEvents => &[200, 202, 400, 401, 403, 408, 409, 413, 415, 429, 500, 503],
             Self::Receipts | Self::Replay => &[200, 400, 401, 403, 408, 413, 415, 429, 500, 503],
-            Self::Exception | Self::TraceEvent | Self::TracePosting => &[200, 400, 401, 403, 404, 429, 500, 503],
+            Self::Exception | Self::TraceEvent | Self::TracePosting => {
+                &[200, 400, 401, 403, 404, 429, 500, 503]
+            }
             Self::RatedSummaries | Self::Exceptions | Self::Usage | Self::Reconciliation => {
                 &[200, 400, 401, 403, 429, 500, 503]
             }
@@ -102,4 +105,11 @@ impl Operation {
             Self::Metrics | Self::Health | Self::OpenApi => &[200],
         }
     }
+}
+
+/// What the metrics' labels `route` and `code` can be.
+#[must_use]
+pub fn route_codes() -> Vec<RouteCodes> {
+    let listed = Operation::ALL.map(|operation| (operation.path(), operation.statuses()));
+    listed.into_iter().chain([(ROUTE_UNMATCHED, &[404, 405][..])]).collect()
 }

@@ -1,10 +1,10 @@
 //! Is it alive, is it ready, what does it measure, what does it offer? Answers without a key: nothing of any
 //! tenant is in them.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;

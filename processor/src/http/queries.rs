@@ -138,15 +138,19 @@ pub async fn usage(
 ) -> Result<Json<Vec<UsageRow>>, Problem> {
     let scope = caller.narrowed(asked.tenant.as_deref())?;
     let names = asked.group_by.as_deref().unwrap_or_default();
-    let group_by: Vec<String> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(Into::into).collect();
+    let group_by: Vec<String> =
+        names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(Into::into).collect();
     if group_by.len() > GROUP_BY_MAX {
-        let detail = format!("group_by names {} dimensions; at most {GROUP_BY_MAX} are allowed", group_by.len());
+        let detail =
+            format!("group_by names {} dimensions; at most {GROUP_BY_MAX} are allowed", group_by.len());
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
     let filter = UsageFilter { customer: asked.customer, meter: asked.meter, group_by };
     let rows = edge.metering.usage(&scope, filter).await?;
     if rows.len() > USAGE_ROWS_MAX {
-        let detail = format!("the answer has more than {USAGE_ROWS_MAX} rows; name a customer or a meter, or group by less");
+        let detail = format!(
+            "the answer has more than {USAGE_ROWS_MAX} rows; name a customer or a meter, or group by less"
+        );
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
     Ok(Json(rows))
@@ -188,7 +192,10 @@ pub async fn reconciliation(
 fn kind(name: &str) -> Result<ExceptionKind, Problem> {
     ExceptionKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
         let all = ExceptionKind::ALL.map(ExceptionKind::name).join(", ");
-        Problem::new(Kind::InvalidRequest, format!("kind: there is no such kind of exception; allowed are {all}"))
+        Problem::new(
+            Kind::InvalidRequest,
+            format!("kind: there is no such kind of exception; allowed are {all}"),
+        )
     })
 }
 

@@ -13,12 +13,12 @@ use serde_json::value::RawValue;
 use tidemark_schemas::limits::ATTRIBUTE_BYTES_MAX;
 use tokio::time::{Instant, sleep_until};
 
+use super::Edge;
 use super::auth::Caller;
 use super::body;
 use super::metering::{Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, RatedRow};
 use super::problem::{Kind, Problem};
 use super::request::{self, Parameters};
-use super::Edge;
 
 /// About 1 KB each: a page stays near a megabyte.
 const PAGE_ITEMS_MAX: usize = 1000;

@@ -34,7 +34,9 @@ pub enum ServeError {
     Listen { listen: SocketAddr, source: io::Error },
     #[error("cannot use {} for TLS: {reason}; http.tls_certificate_file and http.tls_key_file name PEM files", file.display())]
     Certificate { file: PathBuf, reason: String },
-    #[error("certificate and key cannot be used together: {reason}; check that the key is the certificate's own")]
+    #[error(
+        "certificate and key cannot be used together: {reason}; check that the key is the certificate's own"
+    )]
     KeyPair { reason: String },
     #[error("listening on {listen} failed: {source}; restart the service")]
     Failed { listen: SocketAddr, source: io::Error },
@@ -114,7 +116,8 @@ impl Listening {
         match self.tls {
             None => http1(server.acceptor(room)).serve(service).await,
             Some(tls) => {
-                let tls = RustlsAcceptor::new(tls).handshake_timeout(self.settings.header_timeout).acceptor(room);
+                let tls =
+                    RustlsAcceptor::new(tls).handshake_timeout(self.settings.header_timeout).acceptor(room);
                 http1(server.acceptor(tls)).serve(service).await
             }
         }

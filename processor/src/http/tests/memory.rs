@@ -1,0 +1,203 @@
+//! The product, in memory: just enough rules to tell the fates of events apart.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tidemark_schemas::exception::ExceptionKind;
+use tidemark_schemas::wire::v1;
+use tokio::sync::{Notify, watch};
+
+use crate::config::Scope;
+use crate::http::auth::Caller;
+use crate::http::metering::{
+    Acknowledgement, AcknowledgementResult, AcknowledgementStatus, EventTrace, ExceptionFilter, ExceptionPage, Fate,
+    Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation, ReconciliationCheck, ReplayReport,
+    ReplaySelection, Unavailable, UsageFilter, UsageRow,
+};
+
+#[derive(Default)]
+pub struct Memory {
+    state: Mutex<State>,
+    added: watch::Sender<u64>,
+    /// Told each time rated summaries are read.
+    pub read: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    seen: BTreeMap<(String, String), Value>,
+    requests: Vec<(Caller, Vec<Bytes>)>,
+    rated: Vec<RatedRow>,
+    acknowledged: Vec<Acknowledgement>,
+    unavailable: Option<Unavailable>,
+}
+
+impl Memory {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics while holding it")
+    }
+
+    pub fn fail_with(&self, unavailable: Unavailable) {
+        self.state().unavailable = Some(unavailable);
+    }
+
+    /// Number of requests that reached the product.
+    pub fn requests(&self) -> usize {
+        self.state().requests.len()
+    }
+
+    /// Events of the last request, as the product got them.
+    pub fn last_events(&self) -> Vec<String> {
+        let state = self.state();
+        let (_, events) = state.requests.last().expect("a request came in");
+        events.iter().map(|event| String::from_utf8_lossy(event).into_owned()).collect()
+    }
+
+    pub fn last_caller(&self) -> Caller {
+        self.state().requests.last().expect("a request came in").0.clone()
+    }
+
+    pub fn acknowledged(&self) -> Vec<Acknowledgement> {
+        self.state().acknowledged.clone()
+    }
+
+    pub fn add_rated(&self, wire: &str) {
+        let sequence = {
+            let mut state = self.state();
+            let sequence = state.rated.len() as u64 + 1;
+            state.rated.push(RatedRow { sequence, wire: wire.into() });
+            sequence
+        };
+        self.added.send_replace(sequence);
+    }
+}
+
+impl State {
+    fn fate(&mut self, event: &[u8]) -> Fate {
+        let rejected = |code, path: &str, reason: &str| Outcome::Rejected {
+            code,
+            path: path.into(),
+            reason: reason.into(),
+        };
+        let Ok(event) = serde_json::from_slice::<Value>(event) else {
+            return Fate { id: None, outcome: rejected("invalid_json", "$", "not JSON") };
+        };
+        let text = |name: &str| event[name].as_str().map(str::to_owned);
+        let (Some(id), Some(source)) = (text("id"), text("source")) else {
+            return Fate { id: text("id"), outcome: rejected("missing_attribute", "$.source", "no source") };
+        };
+        let outcome = match self.seen.get(&(source.clone(), id.clone())) {
+            Some(before) if *before == event => Outcome::Duplicate,
+            Some(_) => Outcome::Conflict { reason: format!("`{id}` was seen with other content") },
+            None if event["type"] == "unknown" => {
+                Outcome::Waiting { kind: ExceptionKind::UnknownMeter, reason: "no meter reads `unknown`".into() }
+            }
+            None => {
+                self.seen.insert((source, id.clone()), event);
+                Outcome::Accepted
+            }
+        };
+        Fate { id: Some(id), outcome }
+    }
+}
+
+fn now<T: Send + 'static>(answer: Result<T, Unavailable>) -> Pending<T> {
+    Box::pin(std::future::ready(answer))
+}
+
+impl Metering for Memory {
+    fn submit(&self, caller: &Caller, events: Vec<Bytes>) -> Pending<Vec<Fate>> {
+        let mut state = self.state();
+        if let Some(unavailable) = state.unavailable.clone() {
+            return now(Err(unavailable));
+        }
+        let fates = events.iter().map(|event| state.fate(event)).collect();
+        state.requests.push((caller.clone(), events));
+        now(Ok(fates))
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.state().unavailable.as_ref().map_or(Ok(()), |why| Err(why.to_string()))
+    }
+
+    fn rated_after(&self, _: &Scope, after: u64, limit: usize) -> Pending<Vec<RatedRow>> {
+        let rows = self.state().rated.iter().filter(|row| row.sequence > after).take(limit).cloned().collect();
+        self.read.notify_one();
+        now(Ok(rows))
+    }
+
+    fn rated_changes(&self) -> watch::Receiver<u64> {
+        self.added.subscribe()
+    }
+
+    fn acknowledge(&self, _: &Caller, answers: Vec<Acknowledgement>) -> Pending<Vec<AcknowledgementResult>> {
+        let committed = |answer: &Acknowledgement| AcknowledgementResult {
+            record: answer.record.clone(),
+            status: AcknowledgementStatus::Committed,
+        };
+        let results = answers.iter().map(committed).collect();
+        self.state().acknowledged.extend(answers);
+        now(Ok(results))
+    }
+
+    fn exceptions(&self, _: &Scope, filter: ExceptionFilter) -> Pending<ExceptionPage> {
+        let next = filter.kind.map(|kind| format!("{kind}/{}", filter.limit));
+        now(Ok(ExceptionPage { items: Vec::new(), next }))
+    }
+
+    fn exception(&self, _: &Scope, _: &str) -> Pending<Option<v1::ExceptionRecord>> {
+        now(Ok(None))
+    }
+
+    fn replay(&self, _: &Caller, selection: ReplaySelection) -> Pending<ReplayReport> {
+        let selected = selection.ids.len() as u64;
+        now(Ok(ReplayReport { selected, resolved: selected, waiting: 0 }))
+    }
+
+    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>> {
+        let Scope::Tenant(tenant) = scope else { return now(Ok(Vec::new())) };
+        let dimensions = filter.group_by.into_iter().map(|name| (name, "any".into())).collect();
+        now(Ok(vec![UsageRow {
+            customer: filter.customer.unwrap_or_else(|| tenant.to_string()),
+            meter: filter.meter.unwrap_or_else(|| "api_calls".into()),
+            dimensions,
+            quantity: "12345678901234567890.5".into(),
+            events: 2,
+            unit: "call".into(),
+        }]))
+    }
+
+    fn trace_event(&self, _: &Scope, source: &str, id: &str) -> Pending<Option<EventTrace>> {
+        let seen = self.state().seen.contains_key(&(source.into(), id.into()));
+        now(Ok(seen.then(|| EventTrace {
+            source: source.into(),
+            id: id.into(),
+            fate: "counted".into(),
+            usage: Vec::new(),
+            exceptions: Vec::new(),
+        })))
+    }
+
+    fn trace_posting(&self, _: &Scope, _: &str) -> Pending<Option<PostingTrace>> {
+        now(Ok(None))
+    }
+
+    fn reconciliation(&self, _: &Scope) -> Pending<Reconciliation> {
+        let check = ReconciliationCheck {
+            name: "rated = billed".into(),
+            unit: "EUR".into(),
+            left: "100".into(),
+            right: "90".into(),
+            difference: "10".into(),
+            in_flight: "10".into(),
+            ties_out: true,
+        };
+        now(Ok(Reconciliation { ties_out: true, checks: vec![check] }))
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE tidemark_build_info gauge\ntidemark_build_info 1\n".into()
+    }
+}

@@ -1,0 +1,7 @@
+//! How is the product watched? Metrics by name, and logs to stderr.
+//!
+//! Keeps: a metric exists in [`registry`] or not at all. No label holds a tenant, a customer or a meter: their
+//! number is not ours to bound, and metrics need no key.
+
+pub mod logging;
+pub mod registry;
