@@ -16,5 +16,6 @@ pub mod http;
 pub mod meter;
 pub mod observe;
 pub mod partition;
+pub mod service;
 pub mod source;
 pub mod store;

@@ -122,6 +122,10 @@ pub struct Progress {
     pub rated: u64,
     /// Last journal entry's sequence; the first has 1.
     pub journal: u64,
+    /// Rated lines that billing has answered.
+    pub billed: u64,
+    /// Journal entries that the ERP has answered.
+    pub booked: u64,
     /// End of the newest billing period that usage belonged to.
     pub latest_period_end: Option<EventTime>,
 }

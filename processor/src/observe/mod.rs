@@ -5,3 +5,6 @@
 
 pub mod logging;
 pub mod registry;
+mod progress;
+
+pub use progress::{Commit, Standing, batch_committed, batch_received, committed, standing};

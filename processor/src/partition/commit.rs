@@ -6,6 +6,7 @@ use tidemark_core::changes::{Changes, Fate, Fates};
 use tidemark_core::identity::Remembered;
 use tidemark_core::resolve::{Resolved, resolve};
 use tidemark_core::settle::{Due, adopt, complete_at, declare, settle_due};
+use tidemark_core::state::Counts;
 use tidemark_core::step::{Prepared, count_rejections, count_replayed, step};
 use tidemark_core::terms::Terms;
 use tidemark_core::working::Working;
@@ -60,6 +61,8 @@ pub struct Partition {
     pub(super) working: Working,
     pub(super) terms: Arc<Terms>,
     pub(super) exceptions: Exceptions,
+    /// Counts that metrics know already.
+    pub(super) told: Counts,
     pub(super) stopped: Option<String>,
 }
 
@@ -207,14 +210,21 @@ impl Partition {
     /// As [`Partition::take`].
     pub fn receive(&mut self, receipts: &[Receipt], now: ReceiveTime) -> Result<(), PartitionError> {
         self.guarded(|partition| {
-            let mut staged = Staged::default();
+            let (mut staged, mut answered) = (Staged::default(), std::collections::BTreeSet::new());
             for receipt in receipts {
                 let Some(sequence) = sequence_of(&*partition.store, receipt.destination, &receipt.record)? else {
                     tracing::warn!(record = %receipt.record, "a receipt for a record that we never sent; ignored");
                     continue;
                 };
+                let key = receipt_key(receipt.destination, &receipt.record);
+                if partition.store.get(Keyspace::Receipt, &key)?.is_none() && answered.insert(key.clone()) {
+                    match receipt.destination {
+                        Destination::Billing => partition.working.progress.billed += 1,
+                        Destination::Erp => partition.working.progress.booked += 1,
+                    }
+                }
                 let bytes = wire::v1::to_bytes(&wire::v1::Receipt::from(receipt));
-                staged.batch.put(Keyspace::Receipt, &receipt_key(receipt.destination, &receipt.record), &bytes);
+                staged.batch.put(Keyspace::Receipt, &key, &bytes);
                 staged.batch.delete(Keyspace::Outbox, &outbox_key(receipt.destination, sequence));
             }
             partition.commit(staged, now)
@@ -261,6 +271,24 @@ impl Partition {
         change(self).inspect_err(|error| self.stopped = Some(error.to_string()))
     }
 
+    /// Counts the commit: what the counts were before it, and what it added.
+    fn tell(&mut self, changes: &Changes, took: std::time::Duration) {
+        let (now, before) = (self.working.progress.counts, std::mem::replace(&mut self.told, self.working.progress.counts));
+        crate::observe::committed(&crate::observe::Commit {
+            accepted: now.counted.saturating_sub(before.counted),
+            duplicate: now.again - before.again,
+            conflict: now.conflicts - before.conflicts,
+            rejected: now.rejected - before.rejected,
+            // A replay takes out what waited.
+            exception: (now.exceptions - now.conflicts).saturating_sub(before.exceptions - before.conflicts),
+            closed: changes.closed as u64,
+            adjusted: changes.adjusted as u64,
+            rated: changes.rated.len() as u64,
+            journal: changes.journal.len() as u64,
+            took,
+        });
+    }
+
     /// Keeps the events of this part of the block that were seen for the first time.
     fn stage_archive(&self, prepared: &PreparedBlock, fates: &Fates, from: usize, staged: &mut Staged) {
         let Some(compressed) = &prepared.archive else { return };
@@ -285,14 +313,14 @@ impl Partition {
         stage_changes(&staged.changes, &mut staged.batch);
         self.exceptions.park_unratable(&mut staged.batch, &self.working, &staged.changes, now);
         staged.batch.put(Keyspace::Partition, super::open::PROGRESS, &self.working.progress.to_bytes());
-        self.store.commit(staged.batch)?;
+        self.store.commit(std::mem::take(&mut staged.batch))?;
         let testimony =
             Testimony { commit, events: self.working.progress.counts.counted, at_micros: now.micros() };
         self.witness.attest(testimony)?;
         self.identities.committed(commit, &fresh)?;
         self.exceptions.committed();
         trim(&mut self.working);
-        crate::observe::committed(&self.working, &staged.changes, fresh.len(), started.elapsed());
+        self.tell(&staged.changes, started.elapsed());
         Ok(())
     }
 }

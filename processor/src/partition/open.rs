@@ -104,7 +104,7 @@ impl Partition {
         }
         let exceptions = Exceptions::new(count_open(&*store)?);
         let identities = Identities::open(Arc::clone(&store), settings.forget_before.clone())?;
-        Ok(Self { store, identities, witness, working, terms: Arc::clone(terms), exceptions, stopped: None })
+        Ok(Self { store, identities, witness, working, terms: Arc::clone(terms), exceptions, told: progress.counts, stopped: None })
     }
 
     /// Checks that the catalog can follow the one in force, and adopts it when it is another.

@@ -65,7 +65,7 @@ pub struct Handle {
 pub struct Snapshot {
     pub progress: tidemark_core::state::Progress,
     pub watermark: Option<EventTime>,
-    pub timers: usize,
+    pub windows_open: usize,
     pub open_exceptions: u64,
     /// Why it stopped, when it has.
     pub stopped: Option<String>,
@@ -241,7 +241,7 @@ fn snapshot_of(partition: &Partition) -> Snapshot {
     Snapshot {
         progress: working.progress,
         watermark: working.progress.watermark(partition.terms().timing().disorder_micros),
-        timers: working.timers.len(),
+        windows_open: working.timers.len(),
         open_exceptions: partition.open_exceptions(),
         stopped: partition.stopped.clone(),
     }

@@ -15,6 +15,8 @@ impl Codec for Progress {
         writer.option(self.declared, Writer::time);
         writer.u64(self.rated);
         writer.u64(self.journal);
+        writer.u64(self.billed);
+        writer.u64(self.booked);
         writer.option(self.latest_period_end, Writer::time);
     }
 
@@ -38,6 +40,8 @@ impl Codec for Progress {
             declared: reader.option(Reader::time)?,
             rated: reader.u64()?,
             journal: reader.u64()?,
+            billed: reader.u64()?,
+            booked: reader.u64()?,
             latest_period_end: reader.option(Reader::time)?,
         })
     }

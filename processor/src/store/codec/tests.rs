@@ -108,6 +108,8 @@ fn progress() -> Progress {
         declared: None,
         rated: 4,
         journal: 1,
+        billed: 3,
+        booked: 1,
         latest_period_end: Some(EventTime::from_micros(6)),
     }
 }

@@ -1,0 +1,307 @@
+//! Answers the HTTP edge: the trait it asks, implemented by the running processor.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tidemark_core::changes;
+use tidemark_core::resolve::Park;
+use tidemark_schemas::exception::ExceptionKind;
+use tidemark_schemas::ids::TenantId;
+use tidemark_schemas::outbox::Destination;
+use tidemark_schemas::receipt::{self, Receipt};
+use tidemark_schemas::summary::RecordId;
+use tidemark_schemas::time::EventTime;
+use tidemark_schemas::wire::v1;
+use tokio::sync::{oneshot, watch};
+
+use super::engine::Engine;
+use super::records::{is_in_scope, receipt, record};
+use crate::clock;
+use crate::config::Scope;
+use crate::decode::envelope;
+use crate::http::auth::Caller;
+use crate::http::metering::{
+    Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, AcknowledgementStatus, EventTrace, ExceptionFilter,
+    ExceptionPage, Fate, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation, ReplayReport, ReplaySelection,
+    Unavailable, UsageFilter, UsageRow,
+};
+use crate::observe;
+use crate::partition::{Input, PartitionError, RawBlock, Taken};
+use crate::store::{KeyValue, Keyspace};
+
+/// After this a client may try again: about the time in which a full queue empties.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The running processor behind the HTTP edge.
+pub struct MeteringService {
+    engine: Arc<Engine>,
+    prometheus: PrometheusHandle,
+    rated: watch::Receiver<u64>,
+}
+
+impl MeteringService {
+    /// Must be called inside the async runtime.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, prometheus: PrometheusHandle) -> Self {
+        let mut heads = engine.handle.heads();
+        let (sender, rated) = watch::channel(heads.borrow().rated);
+        tokio::spawn(async move {
+            while heads.changed().await.is_ok() {
+                let now = heads.borrow_and_update().rated;
+                sender.send_if_modified(|rated| std::mem::replace(rated, now) != now);
+            }
+        });
+        Self { engine, prometheus, rated }
+    }
+
+    /// Runs a question to the store off the async threads.
+    fn read<T: Send + 'static, E: std::fmt::Display>(
+        &self,
+        question: impl FnOnce(&Engine) -> Result<T, E> + Send + 'static,
+    ) -> Pending<T> {
+        let engine = Arc::clone(&self.engine);
+        Box::pin(async move {
+            let answer = tokio::task::spawn_blocking(move || question(&engine).map_err(|error| stopped(&error))).await;
+            answer.unwrap_or_else(|error| Err(stopped(&error)))
+        })
+    }
+}
+
+impl Metering for MeteringService {
+    fn submit(&self, caller: &Caller, events: Vec<Bytes>) -> Pending<Vec<Fate>> {
+        if let Some(why) = &self.engine.handle.snapshot().stopped {
+            let why = why.clone();
+            return Box::pin(async { Err(Unavailable::Stopped { why }) });
+        }
+        let Some(tenant) = tenant_of(&caller.scope) else {
+            return Box::pin(async { Err(stopped(&"an operator's key cannot send events: they need a tenant")) });
+        };
+        let count = events.len();
+        let raw = raw_block(tenant, &caller.key_id, &events);
+        let (sender, receiver) = oneshot::channel();
+        let started = Instant::now();
+        let handle = self.engine.handle.clone();
+        let next = move |prepared| {
+            let reply = Box::new(move |answer| {
+                let _ = sender.send(answer);
+            });
+            // The partition's channel is bounded: a preparing thread that waits here is the back-pressure.
+            let _ = handle.send(Input::Block(Box::new(prepared), reply));
+        };
+        if self.engine.intake.try_submit(raw, next).is_err() {
+            return Box::pin(async { Err(Unavailable::Busy { retry_after: RETRY_AFTER }) });
+        }
+        observe::batch_received(events.iter().map(Bytes::len).sum());
+        Box::pin(async move {
+            let answer: Result<Taken, Arc<PartitionError>> =
+                receiver.await.map_err(|_| stopped(&"the partition is gone"))?;
+            let taken = answer.map_err(|error| stopped(&error))?;
+            observe::batch_committed(started.elapsed());
+            Ok(fates(&taken, count))
+        })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.engine.handle.snapshot().stopped.clone().map_or(Ok(()), Err)
+    }
+
+    fn rated_after(&self, scope: &Scope, after: u64, limit: usize) -> Pending<Vec<RatedRow>> {
+        let scope = scope.clone();
+        self.read(move |engine| super::rated_after(&*engine.store, &scope, after, limit))
+    }
+
+    fn rated_changes(&self) -> watch::Receiver<u64> {
+        self.rated.clone()
+    }
+
+    fn acknowledge(&self, caller: &Caller, answers: Vec<Acknowledgement>) -> Pending<Vec<AcknowledgementResult>> {
+        let scope = caller.scope.clone();
+        self.read(move |engine| acknowledge(engine, &scope, answers))
+    }
+
+    fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<ExceptionPage> {
+        let scope = scope.clone();
+        self.read(move |engine| super::exceptions(&*engine.store, &scope, &filter))
+    }
+
+    fn exception(&self, scope: &Scope, id: &str) -> Pending<Option<v1::ExceptionRecord>> {
+        let (scope, id) = (scope.clone(), id.to_owned());
+        self.read(move |engine| {
+            let found = record::<v1::ExceptionRecord>(&*engine.store, Keyspace::Exception, id.as_bytes());
+            found.map(|found| found.filter(|found| is_in_scope(&scope, &found.tenant)))
+        })
+    }
+
+    fn replay(&self, caller: &Caller, selection: ReplaySelection) -> Pending<ReplayReport> {
+        let scope = caller.scope.clone();
+        tracing::info!(key = caller.key_id, ?selection, "replay of exceptions");
+        self.read(move |engine| super::replay(&*engine.store, &engine.handle, &engine.intake, &scope, &selection))
+    }
+
+    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>> {
+        let scope = scope.clone();
+        self.read(move |engine| super::usage(&*engine.store, &engine.intake.preparer().terms, &scope, &filter))
+    }
+
+    fn trace_event(&self, scope: &Scope, source: &str, id: &str) -> Pending<Option<EventTrace>> {
+        let (tenant, source, id) = (tenant_of(scope), source.to_owned(), id.to_owned());
+        self.read(move |engine| {
+            let Some(tenant) = tenant else { return Ok(None) };
+            let preparer = engine.intake.preparer();
+            super::trace_event(&*engine.store, &preparer, engine.archive_folder.as_deref(), &tenant, &source, &id)
+        })
+    }
+
+    fn trace_posting(&self, scope: &Scope, id: &str) -> Pending<Option<PostingTrace>> {
+        let (scope, id) = (scope.clone(), id.to_owned());
+        self.read(move |engine| {
+            let preparer = engine.intake.preparer();
+            super::trace_posting(&*engine.store, &preparer, engine.archive_folder.as_deref(), &scope, &id)
+        })
+    }
+
+    fn reconciliation(&self, scope: &Scope) -> Pending<Reconciliation> {
+        let scope = scope.clone();
+        self.read(move |engine| {
+            let progress = engine.handle.snapshot().progress;
+            super::reconcile(&*engine.store, &progress, engine.archive_folder.is_some(), &scope)
+        })
+    }
+
+    fn metrics(&self) -> String {
+        let snapshot = self.engine.handle.snapshot();
+        observe::standing(&observe::Standing {
+            watermark_micros: snapshot.watermark.map(EventTime::micros),
+            windows_open: snapshot.windows_open as u64,
+            exceptions_open: snapshot.open_exceptions,
+            identities: snapshot.progress.counts.counted + snapshot.progress.counts.exceptions
+                - snapshot.progress.counts.conflicts,
+            is_stopped: snapshot.stopped.is_some(),
+            submit_depth: self.engine.intake.waiting(),
+            commit_depth: self.engine.handle.waiting(),
+            billing_pending: snapshot.progress.rated - snapshot.progress.billed,
+            erp_pending: snapshot.progress.journal - snapshot.progress.booked,
+        });
+        self.prometheus.render()
+    }
+}
+
+fn stopped(why: &dyn std::fmt::Display) -> Unavailable {
+    Unavailable::Stopped { why: why.to_string() }
+}
+
+fn tenant_of(scope: &Scope) -> Option<TenantId> {
+    match scope {
+        Scope::Tenant(tenant) => Some(tenant.clone()),
+        Scope::Every => None,
+    }
+}
+
+fn raw_block(tenant: TenantId, key_id: &str, events: &[Bytes]) -> RawBlock {
+    let mut text = Vec::with_capacity(events.iter().map(Bytes::len).sum());
+    let mut records = Vec::with_capacity(events.len());
+    for (event, place) in events.iter().zip(1..) {
+        let start = u32::try_from(text.len()).expect("requests are bounded far below 4 GiB");
+        text.extend_from_slice(event);
+        records.push((place, start..start + event.len() as u32));
+    }
+    let origin = format!("HTTP, key {key_id}");
+    RawBlock { tenant, origin, received_at: clock::now(), text, records, damaged: Vec::new(), position: None }
+}
+
+/// One fate per event of the request, in its order. Ids are looked up for those that were not simply accepted.
+fn fates(taken: &Taken, count: usize) -> Vec<Fate> {
+    let block = &taken.prepared.block;
+    let mut fates = vec![Fate { id: None, outcome: Outcome::Accepted }; count];
+    let place = |place: u64| place as usize - 1;
+    for (event, fate) in taken.fates.events.iter().enumerate() {
+        let id = || envelope(block.event_text(event)).map(|attributes| attributes.id);
+        let slot = &mut fates[place(block.places[event])];
+        match fate {
+            changes::Fate::Counted => {}
+            changes::Fate::Again => *slot = Fate { id: id(), outcome: Outcome::Duplicate },
+            changes::Fate::Parked(kind) => {
+                let reason = reason_of(&taken.fates.parked, event, *kind);
+                let outcome = match kind {
+                    ExceptionKind::Conflict => Outcome::Conflict { reason },
+                    _ => Outcome::Waiting { kind: *kind, reason },
+                };
+                *slot = Fate { id: id(), outcome };
+            }
+        }
+    }
+    for rejection in &block.rejections {
+        let (code, path, reason) = (rejection.code, rejection.path.clone(), rejection.reason.clone());
+        let id = envelope(block.slice(&rejection.range)).map(|attributes| attributes.id);
+        fates[place(rejection.place)] = Fate { id, outcome: Outcome::Rejected { code, path, reason } };
+    }
+    fates
+}
+
+fn reason_of(parked: &[(u32, Park)], event: usize, kind: ExceptionKind) -> String {
+    let first = parked.partition_point(|(at, _)| (*at as usize) < event);
+    let mut of_event = parked[first..].iter().take_while(|(at, _)| *at as usize == event);
+    of_event.find(|(_, park)| park.kind == kind).map(|(_, park)| park.reason.clone()).unwrap_or_default()
+}
+
+fn acknowledge(
+    engine: &Engine,
+    scope: &Scope,
+    answers: Vec<Acknowledgement>,
+) -> Result<Vec<AcknowledgementResult>, Box<dyn std::error::Error + Send + Sync>> {
+    let store: &dyn KeyValue = &*engine.store;
+    let (mut results, mut receipts) = (Vec::with_capacity(answers.len()), Vec::<Receipt>::new());
+    for answer in answers {
+        let status = status_of(store, scope, &answer, &receipts)?;
+        if status == AcknowledgementStatus::Committed {
+            receipts.push(receipt_from(&answer));
+        }
+        results.push(AcknowledgementResult { record: answer.record, status });
+    }
+    if !receipts.is_empty() {
+        let committed = engine.handle.ask(|reply| Input::Receive(receipts, reply));
+        committed.ok_or("the partition is gone")?.map_err(|error| error.to_string())?;
+    }
+    Ok(results)
+}
+
+fn status_of(
+    store: &dyn KeyValue,
+    scope: &Scope,
+    answer: &Acknowledgement,
+    before: &[Receipt],
+) -> Result<AcknowledgementStatus, crate::store::StoreError> {
+    let Some(sequence) = store.get(Keyspace::RatedIndex, answer.record.as_bytes())? else {
+        return Ok(AcknowledgementStatus::Unknown);
+    };
+    let rated: Option<v1::RatedSummary> = record(store, Keyspace::Rated, &sequence)?;
+    if !rated.is_some_and(|rated| is_in_scope(scope, &rated.summary.tenant)) {
+        return Ok(AcknowledgementStatus::Unknown);
+    }
+    let stored = receipt(store, Destination::Billing, &answer.record)?.map(|receipt| receipt.outcome);
+    let earlier = before.iter().find(|receipt| receipt.record.0 == answer.record);
+    let earlier = earlier.map(|receipt| v1::Receipt::from(receipt).outcome);
+    let given = match answer.outcome {
+        AcknowledgementOutcome::Accepted => "accepted",
+        AcknowledgementOutcome::Refused => "refused",
+    };
+    Ok(match stored.or(earlier) {
+        None => AcknowledgementStatus::Committed,
+        Some(before) if before == given => AcknowledgementStatus::Again,
+        Some(_) => AcknowledgementStatus::Contradicts,
+    })
+}
+
+fn receipt_from(answer: &Acknowledgement) -> Receipt {
+    let outcome = match answer.outcome {
+        AcknowledgementOutcome::Accepted => {
+            receipt::Outcome::Accepted { reference: answer.reference.clone().unwrap_or_default() }
+        }
+        AcknowledgementOutcome::Refused => {
+            receipt::Outcome::Refused { reason: answer.reason.clone().unwrap_or_default() }
+        }
+    };
+    Receipt { destination: Destination::Billing, record: RecordId(answer.record.clone()), outcome, at: clock::now() }
+}
