@@ -61,6 +61,16 @@ pub fn load(folder: &Path) -> Result<Catalog, CatalogErrors> {
     check(&files.texts, files.unreadable)
 }
 
+/// The texts of a catalog without mistakes, for whoever keeps them.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_texts(folder: &Path) -> Result<(Catalog, Vec<(String, String)>), CatalogErrors> {
+    let files = files_of(folder)?;
+    let catalog = check(&files.texts, files.unreadable)?;
+    Ok((catalog, files.texts))
+}
+
 /// Reads a catalog from `(file name, text)` pairs, in any order.
 ///
 /// # Errors
@@ -74,7 +84,10 @@ pub fn parse(files: &[(String, String)]) -> Result<Catalog, CatalogErrors> {
 ///
 /// # Errors
 /// Every mistake of the new content; the caller keeps `current` and shows them.
-pub fn changed(folder: &Path, current: &CatalogVersion) -> Result<Option<Catalog>, CatalogErrors> {
+pub fn changed(
+    folder: &Path,
+    current: &CatalogVersion,
+) -> Result<Option<(Catalog, Vec<(String, String)>)>, CatalogErrors> {
     let files = files_of(folder)?;
     if files.unreadable.is_empty() && files.version() == *current {
         return Ok(None);
@@ -83,7 +96,8 @@ pub fn changed(folder: &Path, current: &CatalogVersion) -> Result<Option<Catalog
     if files_of(folder)? != files {
         return Ok(None);
     }
-    check(&files.texts, files.unreadable).map(Some)
+    let catalog = check(&files.texts, files.unreadable)?;
+    Ok(Some((catalog, files.texts)))
 }
 
 fn check(files: &[(String, String)], unreadable: Vec<Mistake>) -> Result<Catalog, CatalogErrors> {

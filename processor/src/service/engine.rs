@@ -52,8 +52,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]
     pub fn start(config: &Config, accept_loss: bool) -> Result<Self, EngineError> {
-        let files = catalog::read_files(&config.catalog_dir)?;
-        let terms = Arc::new(Terms::new(Arc::new(catalog::parse(&files)?))?);
+        let (catalog, files) = catalog::load_texts(&config.catalog_dir)?;
+        let terms = Arc::new(Terms::new(Arc::new(catalog))?);
         let options = Options { accept_loss, ..Options::new(&config.data_dir.join("state")) };
         let partition = Partition::open(&options, &files, Arc::clone(&terms), clock::now())?;
         let (store, key) = (partition.store(), partition.key());
@@ -97,10 +97,8 @@ impl Engine {
     /// [`EngineError`]; the catalog in force stays.
     pub fn reload_catalog(&self) -> Result<Option<String>, EngineError> {
         let current = self.intake.preparer();
-        let Some(changed) = catalog::changed(&self.catalog_folder, &current.terms.catalog.version)? else {
-            return Ok(None);
-        };
-        let files = catalog::read_files(&self.catalog_folder)?;
+        let changed = catalog::changed(&self.catalog_folder, &current.terms.catalog.version)?;
+        let Some((changed, files)) = changed else { return Ok(None) };
         let version = changed.version.to_string();
         let preparer = self.preparer_for(changed)?;
         let terms = Arc::clone(&preparer.terms);

@@ -1,0 +1,115 @@
+//! Where rated lines and journal entries go, by configuration: once for commands that end, or for as long as we serve.
+
+use std::sync::Arc;
+
+use tidemark_schemas::outbox::Destination;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::billing::{BillingFiles, BillingWebhook, SigningSecret, WebhookConfig};
+use crate::clock;
+use crate::config::{Billing, Config, Erp};
+use crate::deliver::exchange::Timeouts;
+use crate::deliver::{Delivery, DeliveryConfig, DeliveryError, Drained, Sink, drain};
+use crate::erp::{BearerToken, ErpHttp, ErpHttpConfig, JournalFiles};
+use crate::service::{Engine, OutboxRows};
+
+/// Milliseconds that an ERP adapter may go on with a request whose client has hung up.
+const ERP_REQUEST_LIMIT_MS: u64 = 60_000;
+
+/// Requests in flight at the billing platform.
+const BILLING_IN_FLIGHT: usize = 8;
+
+/// Delivers everything that waits, and says what became of it: billing, then the ERP.
+///
+/// # Errors
+/// When a destination is set up wrongly, or the partition has stopped.
+pub fn drain_all(engine: &Engine, config: &Config) -> anyhow::Result<(Drained, Drained)> {
+    let billing = match &config.billing {
+        Billing::File { directory } => drained(engine, Destination::Billing, BillingFiles::open(directory)?)?,
+        Billing::Webhook { .. } => drained(engine, Destination::Billing, webhook(config)?)?,
+        Billing::Pull => Drained::default(),
+    };
+    let erp = match &config.erp {
+        Erp::File { directory } => drained(engine, Destination::Erp, JournalFiles::open(directory)?)?,
+        Erp::Http { .. } => drained(engine, Destination::Erp, erp_http(config)?)?,
+    };
+    Ok((billing, erp))
+}
+
+fn drained<S: Sink>(engine: &Engine, destination: Destination, sink: S) -> Result<Drained, DeliveryError> {
+    drain(delivery(engine.outbox(), destination, sink))
+}
+
+fn delivery<S: Sink>(outbox: OutboxRows, destination: Destination, sink: S) -> Delivery<OutboxRows, OutboxRows, S> {
+    Delivery::new(destination, outbox.clone(), outbox, sink, clock::now, DeliveryConfig::default())
+}
+
+/// Starts one task per destination; they end when `stop` turns true.
+///
+/// # Errors
+/// When a destination is set up wrongly.
+pub fn start_all(
+    engine: &Engine,
+    config: &Config,
+    stop: &watch::Receiver<bool>,
+) -> anyhow::Result<Vec<JoinHandle<Result<(), DeliveryError>>>> {
+    let billing = match &config.billing {
+        Billing::File { directory } => Some(start(engine, Destination::Billing, BillingFiles::open(directory)?, stop)),
+        Billing::Webhook { .. } => Some(start(engine, Destination::Billing, webhook(config)?, stop)),
+        Billing::Pull => None,
+    };
+    let erp = match &config.erp {
+        Erp::File { directory } => start(engine, Destination::Erp, JournalFiles::open(directory)?, stop),
+        Erp::Http { .. } => start(engine, Destination::Erp, erp_http(config)?, stop),
+    };
+    Ok(billing.into_iter().chain([erp]).collect())
+}
+
+fn start<S: Sink + 'static>(
+    engine: &Engine,
+    destination: Destination,
+    sink: S,
+    stop: &watch::Receiver<bool>,
+) -> JoinHandle<Result<(), DeliveryError>> {
+    let committed = Arc::new(Notify::new());
+    let (announced, mut heads) = (Arc::clone(&committed), engine.handle.heads());
+    tokio::spawn(async move {
+        while heads.changed().await.is_ok() {
+            announced.notify_one();
+        }
+    });
+    let (delivery, stop) = (delivery(engine.outbox(), destination, sink), stop.clone());
+    tokio::spawn(async move {
+        let ended = delivery.run(committed, stop).await;
+        if let Err(error) = &ended {
+            tracing::error!(%destination, %error, "delivery ended");
+        }
+        ended
+    })
+}
+
+fn webhook(config: &Config) -> anyhow::Result<BillingWebhook> {
+    let Billing::Webhook { url, secret } = &config.billing else { anyhow::bail!("billing is not a webhook") };
+    let secrets = vec![SigningSecret::parse(secret.expose())?];
+    let config = WebhookConfig {
+        url: url.clone(),
+        secrets,
+        plain_http: false,
+        in_flight_max: BILLING_IN_FLIGHT,
+        timeouts: Timeouts::default(),
+    };
+    Ok(BillingWebhook::new(config, clock::now)?)
+}
+
+fn erp_http(config: &Config) -> anyhow::Result<ErpHttp> {
+    let Erp::Http { url, token } = &config.erp else { anyhow::bail!("the ERP is not reached over HTTP") };
+    let config = ErpHttpConfig {
+        url: url.clone(),
+        bearer_token: token.as_ref().map(|token| BearerToken(token.expose().to_owned())),
+        plain_http: false,
+        request_limit_ms: ERP_REQUEST_LIMIT_MS,
+        timeouts: Timeouts::default(),
+    };
+    Ok(ErpHttp::new(config, clock::now)?)
+}

@@ -1,0 +1,118 @@
+//! `tidemark exceptions list` and `replay`: what waits, why, whose it is; and booking it once its cause is mended.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
+use tidemark_schemas::wire::v1::ExceptionRecord;
+
+use super::{Place, destinations};
+use crate::config::Scope;
+use crate::http::metering::{ExceptionFilter, ReplaySelection};
+use crate::observe::logging;
+use crate::service::{Engine, exceptions, replay};
+
+#[derive(Args)]
+pub struct ExceptionsArgs {
+    #[command(subcommand)]
+    command: ExceptionsCommand,
+}
+
+#[derive(Subcommand)]
+enum ExceptionsCommand {
+    /// Show what waits
+    List {
+        #[command(flatten)]
+        place: Place,
+        /// Only this kind, such as unmapped_subject
+        #[arg(long, value_parser = kind_of)]
+        kind: Option<ExceptionKind>,
+        /// Also those that a replay has resolved
+        #[arg(long)]
+        all: bool,
+        /// Show at most this many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// Records as JSON, one per line, instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Book what waits, after the catalog was corrected
+    Replay {
+        #[command(flatten)]
+        place: Place,
+        /// Only this kind
+        #[arg(long, value_parser = kind_of)]
+        kind: Option<ExceptionKind>,
+        /// Only these exceptions
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
+fn kind_of(text: &str) -> Result<ExceptionKind, String> {
+    let names: Vec<_> = ExceptionKind::ALL.iter().map(|kind| kind.name()).collect();
+    ExceptionKind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("one of {}", names.join(", ")))
+}
+
+/// # Errors
+/// When the data folder cannot be opened, for instance because a service has it open.
+pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        ExceptionsCommand::List { place, kind, all, limit, json } => {
+            let config = place.config()?;
+            logging::start(config.log)?;
+            let engine = open(place)?;
+            let status = (!all).then_some(ExceptionStatus::Open);
+            let filter = ExceptionFilter { kind: *kind, status, after: None, limit: *limit };
+            let page = exceptions(&*engine.store, &Scope::Every, &filter)?;
+            let open = engine.handle.snapshot().open_exceptions;
+            engine.stop();
+            for record in &page.items {
+                if *json {
+                    println!("{}", serde_json::to_string(record)?);
+                } else {
+                    show(record);
+                }
+            }
+            if !json {
+                let more = if page.next.is_some() { "; more with --limit" } else { "" };
+                println!("{} shown, {open} open in all{more}", page.items.len());
+            }
+        }
+        ExceptionsCommand::Replay { place, kind, ids } => {
+            let config = place.config()?;
+            logging::start(config.log)?;
+            let engine = open(place)?;
+            let selection = ReplaySelection { ids: ids.clone(), kind: kind.map(|kind| kind.name().to_owned()) };
+            let report = replay(&*engine.store, &engine.handle, &engine.intake, &Scope::Every, &selection)?;
+            destinations::drain_all(&engine, &config)?;
+            engine.stop();
+            println!(
+                "{} replayed: {} are counted now, {} still wait (see their reasons with `exceptions list`)",
+                report.selected, report.resolved, report.waiting
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(place: &Place) -> anyhow::Result<Engine> {
+    let config = place.config()?;
+    Engine::start(&config, place.accept_loss)
+        .context("cannot open the data folder; while a service runs on it, use GET /v1/exceptions and POST /v1/exceptions/replay")
+}
+
+fn show(record: &ExceptionRecord) {
+    println!("{}  {}  {}", record.id, record.kind, record.status);
+    if let Some(event) = &record.event {
+        println!("    event     {} {} ({}, {}, {})", event.source, event.id, event.event_type, event.subject, event.time);
+    }
+    if let Some(meter) = &record.meter {
+        println!("    meter     {meter}");
+    }
+    println!("    why       {}", record.reason);
+    println!("    from      {} (tenant {}), received {}", record.origin, record.tenant, record.received_at);
+    println!("    to do     {}: {}", record.owner, record.remedy);
+}

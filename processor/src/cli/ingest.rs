@@ -1,0 +1,302 @@
+//! `tidemark ingest FILE…`: files in, everything that follows out. Interrupted or repeated, it loses and doubles nothing.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Args;
+use crossbeam_channel::{Receiver, bounded};
+use tidemark_core::changes::Fate;
+use tidemark_schemas::ids::TenantId;
+
+use super::{Place, destinations};
+use crate::clock;
+use crate::config::Config;
+use crate::observe::{logging, registry};
+use crate::partition::{Damaged, Input, PartitionError, Position, PreparedBlock, RawBlock, Taken};
+use crate::service::Engine;
+use crate::source::progress::{Progress, Tally};
+use crate::source::{self, Chunk, Format, Mapping, Opened, Source};
+
+/// Chunks of about 1 MB that are prepared or committed at the same time.
+const CHUNKS_IN_FLIGHT_MAX: usize = 12;
+
+#[derive(Args)]
+pub struct IngestArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Files to read in order; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Whose events these are
+    #[arg(long, default_value = "default")]
+    tenant: String,
+    /// How the bytes are records; otherwise the mapping or the file's name says
+    #[arg(long, value_name = "ndjson|csv|parquet|lines", value_parser = format_of)]
+    format: Option<Format>,
+    /// Which column goes where (TOML); needed for everything but CloudEvents
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
+    /// Afterwards declare that all usage so far is complete, so that it is billed and booked now
+    #[arg(long)]
+    complete: bool,
+}
+
+fn format_of(text: &str) -> Result<Format, String> {
+    let all = [Format::Ndjson, Format::Csv, Format::Parquet, Format::Lines];
+    all.into_iter().find(|format| format.name() == text).ok_or_else(|| "one of ndjson, csv, parquet, lines".into())
+}
+
+/// What became of a run's records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub counted: u64,
+    pub again: u64,
+    pub rejected: u64,
+    pub waiting: u64,
+    pub bytes: u64,
+}
+
+impl Totals {
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.counted + self.again + self.rejected + self.waiting
+    }
+
+    fn add(&mut self, taken: &Taken) {
+        for fate in &taken.fates.events {
+            match fate {
+                Fate::Counted => self.counted += 1,
+                Fate::Again => self.again += 1,
+                Fate::Parked(_) => self.waiting += 1,
+            }
+        }
+        self.rejected += taken.prepared.block.rejections.len() as u64;
+    }
+}
+
+/// # Errors
+/// When a file cannot be read or the partition stops; what was committed before stays.
+pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
+    let config = args.place.config()?;
+    logging::start(config.log)?;
+    let _ = registry::install(&[])?;
+    let tenant = TenantId::new(&args.tenant).context("--tenant")?;
+    let mapping = args.mapping.as_deref().map(Mapping::read).transpose()?;
+    let engine = Arc::new(Engine::start(&config, args.place.accept_loss)?);
+    let archiving = start_archiving(&engine);
+    let ingested = ingest_all(args, &engine, &tenant, mapping.as_ref());
+    archiving.stop()?;
+    let engine = Arc::into_inner(engine).context("the archiver still holds the processor; this is a fault of ours")?;
+    let finished = ingested.and_then(|totals| finish(args, &engine, &config, totals));
+    engine.stop();
+    finished
+}
+
+fn ingest_all(args: &IngestArgs, engine: &Engine, tenant: &TenantId, mapping: Option<&Mapping>) -> anyhow::Result<Totals> {
+    let mut all = Totals::default();
+    for path in &args.files {
+        let of_mapping = mapping.map(|mapping| mapping.format);
+        let format = args.format.or(of_mapping).or_else(|| Format::of_path(path)).unwrap_or(Format::Ndjson);
+        let totals = ingest_file(engine, tenant, path, format, mapping)?;
+        all.counted += totals.counted;
+        all.again += totals.again;
+        all.rejected += totals.rejected;
+        all.waiting += totals.waiting;
+    }
+    Ok(all)
+}
+
+fn ingest_file(
+    engine: &Engine,
+    tenant: &TenantId,
+    path: &Path,
+    format: Format,
+    mapping: Option<&Mapping>,
+) -> anyhow::Result<Totals> {
+    let name = source_name(tenant, path)?;
+    let stored = engine.store.get(crate::store::Keyspace::Position, name.as_bytes())?;
+    let resume = stored.as_deref().map(position_from).transpose()?;
+    let (mut source, opened) = source::open(path, format, mapping, resume.as_ref())?;
+    match &opened {
+        Opened::Fresh => {}
+        Opened::Resumed { from } => eprintln!("{}: going on after record {}", source.name(), from.place),
+        Opened::Unchanged { at } => {
+            eprintln!("{}: nothing new since all {} records were taken; nothing has changed", source.name(), at.place);
+        }
+        Opened::Replaced { before } => eprintln!(
+            "{}: another file than the one of which {} records were taken; read from its beginning",
+            source.name(),
+            before.place
+        ),
+    }
+    let first_units = match &opened {
+        Opened::Resumed { from } => from.units,
+        _ => 0,
+    };
+    let mut progress = Progress::new(source.name(), source.total_units(), first_units);
+    let (started, mut units) = (Instant::now(), first_units);
+    let keeps_position = path != Path::new("-");
+    let totals = feed(engine, tenant, &mut *source, keeps_position.then_some(&name), &mut |totals, at| {
+        units = at.max(units);
+        progress.show(&tally(totals, units), started.elapsed());
+    })?;
+    progress.finish(&tally(&totals, units), started.elapsed());
+    Ok(totals)
+}
+
+fn tally(totals: &Totals, units: u64) -> Tally {
+    Tally { units, events: totals.counted + totals.waiting, again: totals.again, rejected: totals.rejected }
+}
+
+/// Sends every chunk of a source through: prepared in parallel, committed in order.
+///
+/// # Errors
+/// When the source cannot be read on, or the partition stops.
+pub fn feed(
+    engine: &Engine,
+    tenant: &TenantId,
+    source: &mut dyn Source,
+    position_name: Option<&str>,
+    show: &mut dyn FnMut(&Totals, u64),
+) -> anyhow::Result<Totals> {
+    let mut totals = Totals::default();
+    let mut prepared: VecDeque<(u64, Receiver<PreparedBlock>)> = VecDeque::new();
+    let mut committed: VecDeque<(u64, Receiver<Result<Taken, Arc<PartitionError>>>)> = VecDeque::new();
+    let mut more = true;
+    while more || !prepared.is_empty() || !committed.is_empty() {
+        while more && prepared.len() + committed.len() < CHUNKS_IN_FLIGHT_MAX {
+            match source.next_chunk()? {
+                Some(chunk) => {
+                    crate::observe::batch_received(chunk.text.len());
+                    totals.bytes += chunk.text.len() as u64;
+                    let units = chunk.position.units;
+                    prepared.push_back((units, engine.intake.submit(raw_block(tenant, source.name(), chunk, position_name))));
+                }
+                None => more = false,
+            }
+        }
+        if let Some((units, next)) = prepared.pop_front() {
+            let block = next.recv().context("a preparing thread ended; this is a fault of ours")?;
+            let (sender, receiver) = bounded(1);
+            let reply = Box::new(move |answer| {
+                let _ = sender.send(answer);
+            });
+            let sent = engine.handle.send(Input::Block(Box::new(block), reply));
+            sent.map_err(|_| anyhow::anyhow!("the partition is gone"))?;
+            committed.push_back((units, receiver));
+        }
+        let is_full = committed.len() >= CHUNKS_IN_FLIGHT_MAX / 2 || (!more && prepared.is_empty());
+        if is_full && let Some((units, answer)) = committed.pop_front() {
+            let taken = answer.recv().context("the partition is gone")?.map_err(|error| anyhow::anyhow!("{error}"))?;
+            totals.add(&taken);
+            show(&totals, units);
+        }
+    }
+    Ok(totals)
+}
+
+fn raw_block(tenant: &TenantId, origin: &str, chunk: Chunk, position_name: Option<&str>) -> RawBlock {
+    let damaged = chunk.damaged.into_iter().map(|damaged| {
+        let kept = chunk.text[damaged.range.start as usize..damaged.range.end as usize].to_vec();
+        Damaged { place: damaged.place, kept, code: damaged.code, reason: damaged.reason }
+    });
+    let position =
+        position_name.map(|name| Position { source: name.to_owned(), bytes: position_bytes(&chunk.position) });
+    RawBlock {
+        tenant: tenant.clone(),
+        origin: origin.to_owned(),
+        received_at: clock::now(),
+        records: chunk.records.into_iter().map(|record| (record.place, record.range)).collect(),
+        damaged: damaged.collect(),
+        position,
+        text: chunk.text,
+    }
+}
+
+/// The file by its full path, so that the same name in another folder is another source.
+fn source_name(tenant: &TenantId, path: &Path) -> anyhow::Result<String> {
+    let full = if path == Path::new("-") { path.to_owned() } else { std::path::absolute(path)? };
+    Ok(format!("file {tenant} {}", full.display()))
+}
+
+/// units 8, place 8, digest 32, complete 1.
+fn position_bytes(position: &source::Position) -> Vec<u8> {
+    let mut bytes = position.units.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&position.place.to_be_bytes());
+    bytes.extend_from_slice(&position.prefix_digest);
+    bytes.push(u8::from(position.complete));
+    bytes
+}
+
+fn position_from(bytes: &[u8]) -> anyhow::Result<source::Position> {
+    let number = |at: usize| bytes.get(at..at + 8).and_then(|part| part.first_chunk::<8>()).map(|part| u64::from_be_bytes(*part));
+    let parse = || {
+        let prefix_digest = *bytes.get(16..48)?.first_chunk::<32>()?;
+        Some(source::Position { units: number(0)?, place: number(8)?, prefix_digest, complete: *bytes.get(48)? == 1 })
+    };
+    parse().filter(|_| bytes.len() == 49).context("the stored position of this file is damaged; restore the data folder")
+}
+
+/// Archives while events come in, so that the end is not a wait.
+struct Archiving {
+    stop: crossbeam_channel::Sender<()>,
+    thread: std::thread::JoinHandle<Result<(), crate::service::EngineError>>,
+}
+
+fn start_archiving(engine: &Arc<Engine>) -> Archiving {
+    let (stop, stopped) = bounded::<()>(1);
+    let engine = Arc::clone(engine);
+    let run = move || {
+        let every = std::time::Duration::from_millis(200);
+        while stopped.recv_timeout(every) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+            engine.archive(false)?;
+        }
+        engine.archive(true)?;
+        Ok(())
+    };
+    let thread = std::thread::Builder::new().name("archive".into()).spawn(run);
+    Archiving { stop, thread: thread.expect("the operating system can start one more thread") }
+}
+
+impl Archiving {
+    fn stop(self) -> anyhow::Result<()> {
+        drop(self.stop);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the archiver failed; this is a fault of ours"))??;
+        Ok(())
+    }
+}
+
+fn finish(args: &IngestArgs, engine: &Engine, config: &Config, totals: Totals) -> anyhow::Result<ExitCode> {
+    if args.complete {
+        let declared = engine.handle.ask(Input::Complete).context("the partition is gone")?;
+        declared.map_err(|error| anyhow::anyhow!("{error}"))?;
+    }
+    let (billing, erp) = destinations::drain_all(engine, config)?;
+    let progress = engine.handle.snapshot().progress;
+    println!(
+        "received {} = counted {} + again {} + rejected {} + exceptions {}",
+        totals.received(),
+        totals.counted,
+        totals.again,
+        totals.rejected,
+        totals.waiting
+    );
+    println!("rated lines: {} in all, {} delivered to billing now", progress.rated, billing.accepted);
+    println!("journal entries: {} in all, {} delivered to the ERP now", progress.journal, erp.accepted);
+    for (name, left) in [("billing", &billing), ("ERP", &erp)] {
+        if let Some(failure) = &left.held_by {
+            println!("{} rows for {name} wait: {failure}", left.left);
+        }
+    }
+    if engine.handle.snapshot().windows_open > 0 && !args.complete {
+        println!("Windows are still open; they close as later events arrive, or now with --complete.");
+    }
+    if totals.rejected + totals.waiting > 0 {
+        println!("See what waits with: tidemark exceptions list --data {}", config.data_dir.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,123 @@
+//! What can a person tell `tidemark` to do? One file per command; this one reads the arguments and says what went wrong.
+//!
+//! Exit codes: 0 done; 1 it failed, and standard error says what, where and what to do; 2 the arguments are wrong.
+
+mod check;
+mod demo;
+mod destinations;
+mod exceptions;
+mod ingest;
+mod keys;
+mod reconcile;
+mod serve;
+mod trace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Archive, Billing, Config, Erp};
+
+#[derive(Parser)]
+#[command(name = "tidemark", version, about, long_about = None, propagate_version = true)]
+#[command(about = "Meters usage exactly once and turns it into bills and books that tie out")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole path on a generated hour of a metered LLM API and prove that everything ties out
+    Demo(demo::DemoArgs),
+    /// Take events over HTTP, and deliver to billing and the ERP
+    Serve(serve::ServeArgs),
+    /// Take events from files (CloudEvents NDJSON, CSV, Parquet, log lines), `-` for standard input
+    Ingest(ingest::IngestArgs),
+    /// Explain every mistake in a catalog folder
+    Check(check::CheckArgs),
+    /// List what waits as an exception, or replay it after its cause was mended
+    Exceptions(exceptions::ExceptionsArgs),
+    /// Follow an event to the journal entry it is in, or a journal entry back to its events
+    Trace(trace::TraceArgs),
+    /// Compare what was received, counted, rated, billed and booked
+    Reconcile(reconcile::ReconcileArgs),
+    /// Make an API key
+    Keys(keys::KeysArgs),
+}
+
+/// Where state and catalog are. Command-line values win over the configuration file.
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// Configuration file (TOML); every key is optional
+    #[arg(long, value_name = "FILE", env = "TIDEMARK_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of the state, and of the files that leave unless configured otherwise
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder of the catalog
+    #[arg(long, value_name = "DIR")]
+    catalog: Option<PathBuf>,
+    /// Start although acknowledged commits are missing, as the error before it says
+    #[arg(long)]
+    accept_loss: bool,
+}
+
+impl Place {
+    /// The configuration with the command line's values in it.
+    ///
+    /// # Errors
+    /// When the configuration file is wrong.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let mut config = Config::load(self.config.as_deref())?;
+        if let Some(data) = &self.data {
+            // Folders that follow the data folder by default move with it.
+            let follows = |directory: &PathBuf, name: &str| *directory == config.data_dir.join(name);
+            if let Billing::File { directory } = &mut config.billing
+                && follows(directory, "billing")
+            {
+                *directory = data.join("billing");
+            }
+            if let Erp::File { directory } = &mut config.erp
+                && follows(directory, "erp")
+            {
+                *directory = data.join("erp");
+            }
+            if let Archive::Local { directory } = &mut config.archive
+                && follows(directory, "archive")
+            {
+                *directory = data.join("archive");
+            }
+            config.data_dir.clone_from(data);
+        }
+        if let Some(catalog) = &self.catalog {
+            config.catalog_dir.clone_from(catalog);
+        }
+        Ok(config)
+    }
+}
+
+/// Reads the arguments, runs the command, and prints what went wrong.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    crate::deliver::exchange::install_crypto();
+    let done = match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Ingest(args) => ingest::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Exceptions(args) => exceptions::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
+        Command::Keys(args) => keys::run(&args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tidemark: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `tidemark reconcile`: do received, counted, rated, billed and booked tie out?
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::Place;
+use crate::config::Scope;
+use crate::http::metering::Reconciliation;
+use crate::observe::logging;
+use crate::service::{Engine, reconcile};
+
+#[derive(Args)]
+pub struct ReconcileArgs {
+    #[command(flatten)]
+    place: Place,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exits with 1 when something does not tie out.
+///
+/// # Errors
+/// When the data folder cannot be opened or read.
+pub fn run(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
+    let config = args.place.config()?;
+    logging::start(config.log)?;
+    let engine = Engine::start(&config, args.place.accept_loss)
+        .context("cannot open the data folder; while a service runs on it, use GET /v1/reconciliation")?;
+    let progress = engine.handle.snapshot().progress;
+    let report = reconcile(&*engine.store, &progress, engine.archive_folder.is_some(), &Scope::Every);
+    engine.stop();
+    let report = report?;
+    if args.json { println!("{}", serde_json::to_string_pretty(&report)?) } else { show(&report) }
+    Ok(if report.ties_out { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn show(report: &Reconciliation) {
+    for check in &report.checks {
+        let mark = if check.ties_out { "✓" } else { "✗" };
+        let in_flight = if check.in_flight == "0" { String::new() } else { format!(", {} on the way", check.in_flight) };
+        println!("{mark} {:<46} {:>16} {:>16} {}{in_flight}", check.name, check.left, check.right, check.unit);
+    }
+}
