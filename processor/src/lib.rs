@@ -6,13 +6,16 @@
 pub mod archive;
 pub mod billing;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
 pub mod deliver;
 pub mod demo;
 pub mod erp;
+pub mod field_value;
 pub mod http;
+pub mod ingest_plan;
 pub mod meter;
 pub mod observe;
 pub mod partition;

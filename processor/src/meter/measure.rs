@@ -1,0 +1,278 @@
+//! How do rows become measurements? Meter by meter over columns, then put back into the order of the events.
+//!
+//! A unique count's member is the keyed hash of the value as its field declares it: in a text field the number 1 and the
+//! string "1" are one member, in a decimal field so are 1, 1.0 and "1". Texts, numbers and booleans never meet.
+
+use std::borrow::Cow;
+use std::hash::BuildHasher;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::datatypes::{DataType, Decimal128Type};
+use hashbrown::HashTable;
+use tidemark_core::batch::{Measurement, Refusal};
+use tidemark_core::identity::DeploymentKey;
+use tidemark_schemas::decimal::NumberError;
+use tidemark_schemas::ids::TenantId;
+use tidemark_schemas::limits::DIMENSION_BYTES_MAX;
+
+use super::RowBatch;
+use super::expression::Expression;
+use super::field::{self, Column, Unfit};
+use super::plan::{MeterPlan, TypePlan, ValuePlan};
+
+/// Rows per Arrow batch: some hundred kilobytes of columns, which stay in the processor's cache.
+const ROWS_PER_BATCH: usize = 8_192;
+
+/// Keeps member hashes apart from identities (1) and from the digest's kinds (2 to 9).
+const MEMBER_NUMBER: u64 = 16;
+const MEMBER_TEXT: u64 = 17;
+const MEMBER_BOOLEAN: u64 = 18;
+
+/// What the meters made of a block's events.
+#[derive(Debug, Default)]
+pub struct Measured {
+    pub measurements: Vec<Measurement>,
+    pub refusals: Vec<Refusal>,
+    /// Distinct tuples, each in its meter's order of dimensions.
+    pub dimension_values: Vec<Vec<String>>,
+    index: HashTable<u32>,
+    hashing: foldhash::fast::RandomState,
+}
+
+/// One value per selected row, or why there is none.
+type Values = Vec<Result<i128, String>>;
+
+impl TypePlan {
+    /// Adds what this type's meters make of the rows.
+    pub fn measure(
+        &self,
+        rows: RowBatch<'_, '_>,
+        tenant: &TenantId,
+        key: &DeploymentKey,
+        into: &mut Measured,
+    ) {
+        for batch in rows.pieces(ROWS_PER_BATCH) {
+            for meter in &self.meters {
+                if meter.tenant.as_ref().is_none_or(|only| only == tenant) {
+                    meter.measure(&batch, key, into);
+                }
+            }
+        }
+    }
+}
+
+impl MeterPlan {
+    fn measure(&self, batch: &RowBatch<'_, '_>, key: &DeploymentKey, into: &mut Measured) {
+        let selected = self.selected(batch, into);
+        let values = self.values(batch, &selected, key);
+        let mut dimensions = Vec::with_capacity(self.dimensions.len());
+        for (&row, value) in selected.iter().zip(values) {
+            let event = batch.events[row as usize];
+            let tuple = self.tuple(batch, row, &mut dimensions);
+            match value.and_then(|value| tuple.map(|()| value)) {
+                Ok(value) => {
+                    let dimensions = into.tuple(&dimensions);
+                    into.measurements.push(Measurement { event, meter: self.index, dimensions, value });
+                }
+                Err(reason) => into.refusals.push(Refusal { event, meter: self.index, reason }),
+            }
+        }
+    }
+
+    /// The rows for which the filter is true.
+    fn selected(&self, batch: &RowBatch<'_, '_>, into: &mut Measured) -> Vec<u32> {
+        let all: Vec<u32> = (0..).take(batch.events.len()).collect();
+        let Some(filter) = &self.filter else {
+            return all;
+        };
+        let (columns, mut unfit) = filter.columns_of(batch, &all);
+        let mut passing = vec![false; all.len()];
+        filter.evaluate(&columns, &mut |start, piece| match piece {
+            Ok(array) => {
+                let array = array.as_boolean();
+                for at in 0..array.len() {
+                    passing[start + at] = array.is_valid(at) && array.value(at);
+                }
+            }
+            Err(error) => unfit.push((start, format!("the filter cannot be evaluated: {error}"))),
+        });
+        // A row that cannot be judged is refused rather than left out: leaving it out would lose usage in silence.
+        unfit.sort_by_key(|(row, _)| *row);
+        unfit.dedup_by_key(|(row, _)| *row);
+        for (row, reason) in unfit {
+            passing[row] = false;
+            into.refusals.push(Refusal { event: batch.events[row], meter: self.index, reason });
+        }
+        all.into_iter().filter(|&row| passing[row as usize]).collect()
+    }
+
+    fn values(&self, batch: &RowBatch<'_, '_>, rows: &[u32], key: &DeploymentKey) -> Values {
+        match &self.value {
+            ValuePlan::Occurrence => rows.iter().map(|_| Ok(1)).collect(),
+            ValuePlan::Field { column, field_scale, scale } => {
+                rows.iter().map(|&row| field_value(batch, row, column, *field_scale, *scale)).collect()
+            }
+            ValuePlan::Number { expression, scale } => evaluated(expression, batch, rows, |array, out| {
+                let from = decimal_scale(array);
+                let counts = array.as_primitive::<Decimal128Type>();
+                out.extend(
+                    (0..counts.len())
+                        .map(|at| counts.is_valid(at).then(|| in_scale(counts.value(at), from, *scale))),
+                );
+            }),
+            ValuePlan::Member(expression) => {
+                evaluated(expression, batch, rows, |array, out| members(array, key, out))
+            }
+        }
+    }
+
+    /// The row's dimension values, in place.
+    fn tuple<'b>(
+        &self,
+        batch: &RowBatch<'b, '_>,
+        row: u32,
+        out: &mut Vec<Cow<'b, str>>,
+    ) -> Result<(), String> {
+        out.clear();
+        for column in &self.dimensions {
+            let text = field::dimension(batch.value(row, column.slot), column.kind)
+                .map_err(|unfit| column.refusal(&unfit))?;
+            if text.len() > DIMENSION_BYTES_MAX {
+                return Err(format!(
+                    "the dimension `{}` at {} has {} bytes; at most {DIMENSION_BYTES_MAX} are allowed",
+                    column.name,
+                    column.path,
+                    text.len()
+                ));
+            }
+            out.push(text);
+        }
+        Ok(())
+    }
+}
+
+fn field_value(
+    batch: &RowBatch<'_, '_>,
+    row: u32,
+    column: &Column,
+    field_scale: u32,
+    scale: u32,
+) -> Result<i128, String> {
+    let value = batch.value(row, column.slot);
+    match field::decimal(value, field_scale) {
+        Ok(Some(count)) => in_scale(count, field_scale as i32, scale),
+        Ok(None) => Err(column.refusal(&Column::absence(value).unwrap_or(Unfit::Null))),
+        Err(unfit) => Err(column.refusal(&unfit)),
+    }
+}
+
+fn in_scale(count: i128, from: i32, scale: u32) -> Result<i128, String> {
+    if from == scale as i32 {
+        return Ok(count);
+    }
+    field::rescaled(count, from, scale).ok_or_else(|| {
+        let tail = "of the meter";
+        match u32::try_from(from).ok().filter(|from| *from > scale) {
+            Some(_) => format!("the value has more fractional digits than the scale {scale} {tail}; round it in the expression, or widen the scale"),
+            None => format!("the value at the scale {scale} {tail}: {}", NumberError::Overflow),
+        }
+    })
+}
+
+/// Evaluates the rows. `read` turns an array (numbers as decimals) into one entry per row, `None` for null.
+fn evaluated(
+    expression: &Expression,
+    batch: &RowBatch<'_, '_>,
+    rows: &[u32],
+    read: impl Fn(&ArrayRef, &mut Vec<Option<Result<i128, String>>>),
+) -> Values {
+    let (columns, unfit) = expression.columns_of(batch, rows);
+    let mut found = Vec::with_capacity(rows.len());
+    expression.evaluate(&columns, &mut |_, piece| match piece {
+        Ok(array) => read(&array, &mut found),
+        Err(error) => found.push(Some(Err(format!("the value cannot be evaluated: {error}")))),
+    });
+    let mut values: Values = found
+        .into_iter()
+        .zip(rows)
+        .map(|(value, &row)| value.unwrap_or_else(|| Err(expression.absent(batch, row))))
+        .collect();
+    // Last to first, so that of several faults of a row the first field's stays.
+    for (row, reason) in unfit.into_iter().rev() {
+        values[row] = Err(reason);
+    }
+    values
+}
+
+fn decimal_scale(array: &ArrayRef) -> i32 {
+    match array.data_type() {
+        DataType::Decimal128(_, scale) => i32::from(*scale),
+        _ => 0,
+    }
+}
+
+fn members(array: &ArrayRef, key: &DeploymentKey, out: &mut Vec<Option<Result<i128, String>>>) {
+    let member = |at: usize| match array.data_type() {
+        DataType::Decimal128(..) => {
+            number_member(array.as_primitive::<Decimal128Type>().value(at), decimal_scale(array), key)
+        }
+        DataType::Boolean => {
+            let mut hasher = key.hasher();
+            hasher.number(MEMBER_BOOLEAN);
+            hasher.number(u64::from(array.as_boolean().value(at)));
+            hasher.finish128()
+        }
+        _ => {
+            let mut hasher = key.hasher();
+            hasher.number(MEMBER_TEXT);
+            hasher.text(array.as_string::<i32>().value(at));
+            hasher.finish128()
+        }
+    };
+    out.extend((0..array.len()).map(|at| array.is_valid(at).then(|| Ok(member(at) as i128))));
+}
+
+/// Independent of the scale: trailing zeros are taken off first.
+fn number_member(mut count: i128, mut scale: i32, key: &DeploymentKey) -> u128 {
+    while count != 0 && count % 10 == 0 {
+        count /= 10;
+        scale -= 1;
+    }
+    let mut hasher = key.hasher();
+    hasher.number(MEMBER_NUMBER);
+    hasher.number128(count as u128);
+    hasher.number(if count == 0 { 0 } else { i64::from(scale) as u64 });
+    hasher.finish128()
+}
+
+impl Measured {
+    /// In the order the rules expect: by event, then meter. The parts are sorted runs, which merge cheaply.
+    pub fn put_in_order(&mut self) {
+        self.measurements.sort_by_key(|found| (found.event, found.meter));
+        self.refusals.sort_by_key(|found| (found.event, found.meter));
+    }
+
+    fn tuple(&mut self, values: &[Cow<'_, str>]) -> u32 {
+        let Self { dimension_values, index, hashing, .. } = self;
+        let hash = hash_of(hashing, values.iter().map(|value| &**value));
+        let same = |&at: &u32| {
+            let known = &dimension_values[at as usize];
+            known.len() == values.len() && known.iter().zip(values).all(|(known, value)| known == value)
+        };
+        if let Some(&at) = index.find(hash, same) {
+            return at;
+        }
+        let at = u32::try_from(dimension_values.len()).expect("a block has fewer tuples than bytes");
+        dimension_values.push(values.iter().map(|value| value.clone().into_owned()).collect());
+        let rehash = |&at: &u32| hash_of(hashing, dimension_values[at as usize].iter().map(String::as_str));
+        index.insert_unique(hash, at, rehash);
+        at
+    }
+}
+
+fn hash_of<'t>(hashing: &foldhash::fast::RandomState, texts: impl Iterator<Item = &'t str>) -> u64 {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = hashing.build_hasher();
+    texts.for_each(|text| text.hash(&mut hasher));
+    hasher.finish()
+}
