@@ -7,6 +7,7 @@
 //! and a log with a damaged record does not open.
 //!
 //! Deliberately absent: merge operators, transactions, snapshots. One thread commits; readers take what is committed.
+//! Longer than other files, because opening, options and errors all speak RocksDB and nothing else may.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
