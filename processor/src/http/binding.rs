@@ -221,7 +221,7 @@ fn envelope(headers: &HeaderMap, content_type: &str) -> Result<Envelope, Problem
             "data" => return Err(refuse("is not allowed; data is the body")),
             _ => {}
         }
-        let text = decoded(value).map_err(|reason| refuse(reason))?;
+        let text = decoded(value).map_err(refuse)?;
         if attributes.insert(attribute.to_owned(), text).is_some() {
             return Err(refuse("comes twice; send it once"));
         }

@@ -123,8 +123,7 @@ pub type RouteCodes = (&'static str, &'static [u16]);
 pub fn install(routes: &[RouteCodes]) -> Result<PrometheusHandle, BuildError> {
     let recorder = recorder(routes)?;
     let handle = recorder.handle();
-    metrics::set_global_recorder(recorder)
-        .map_err(|error| BuildError::FailedToSetGlobalRecorder(error.to_string()))?;
+    metrics::set_global_recorder(recorder)?;
     Ok(handle)
 }
 

@@ -40,7 +40,10 @@ async fn each_operation_needs_exactly_its_role() {
             let allowed = operation.role().is_none_or(|needed| needed == *role);
             assert_eq!(got != 403, allowed, "{operation:?} with {role}: {got}");
             assert_ne!(got, 401, "{operation:?} with {role}");
-            assert!(operation.statuses().contains(&got) || got == 403, "{operation:?} answers {got}, which is not listed");
+            assert!(
+                operation.statuses().contains(&got) || got == 403,
+                "{operation:?} answers {got}, which is not listed"
+            );
         }
         let needs_key = operation.role().is_some();
         for authorization in [

@@ -51,7 +51,9 @@ async fn conformance_structured_content_mode() {
         "id": "1234-1234-1234", "source": "/mycontext/subcontext", "datacontenttype": "application/json",
         "data": { "message": "Hello World!" }
     }"#;
-    for content_type in [STRUCTURED, "application/cloudevents+json; charset=utf-8", "Application/CloudEvents+JSON"] {
+    for content_type in
+        [STRUCTURED, "application/cloudevents+json; charset=utf-8", "Application/CloudEvents+JSON"]
+    {
         let (status, _) = served.post("/v1/events", content_type, body).await;
         assert_eq!(status, 200);
         assert_eq!(served.memory.last_events(), [body], "the bytes are passed on unchanged");
@@ -83,7 +85,8 @@ async fn every_fate_of_a_list_and_all_of_them_on_demand() {
     let body = format!("[{},{},{other},{waiting},{{}}]", event("a"), event("a"));
     let (status, answer) = served.post("/v1/events?detail=all", BATCHED, body).await;
     assert_eq!(status, 200);
-    let statuses: Vec<_> = answer["events"].as_array().expect("a list").iter().map(|event| &event["status"]).collect();
+    let statuses: Vec<_> =
+        answer["events"].as_array().expect("a list").iter().map(|event| &event["status"]).collect();
     assert_eq!(statuses, ["accepted", "duplicate", "conflict", "exception", "rejected"]);
     for count in ["accepted", "duplicate", "conflict", "exceptions", "rejected"] {
         assert_eq!(answer[count], 1, "{count}");
@@ -176,7 +179,12 @@ async fn headers_that_break_the_binding_are_refused_whole() {
 async fn binary_data_keeps_its_digits_its_text_or_its_bytes() {
     let served = start();
     for (content_type, body, member, expected) in [
-        ("application/json", &b"{\"n\": 12345678901234567890.10}"[..], "data", "{\"n\": 12345678901234567890.10}"),
+        (
+            "application/json",
+            &b"{\"n\": 12345678901234567890.10}"[..],
+            "data",
+            "{\"n\": 12345678901234567890.10}",
+        ),
         ("application/vnd.x+json", b"[1]", "data", "[1]"),
         ("text/plain", "a \"b\" ä".as_bytes(), "data", "\"a \\\"b\\\" ä\""),
         ("application/octet-stream", b"\xff\x00", "data_base64", "\"/wA=\""),
@@ -212,16 +220,98 @@ async fn other_types_are_refused_with_the_allowed_ones() {
 
 /// Source: JSONTestSuite by Nicolas Seriot, `test_parsing/n_*`: what every parser must refuse.
 const NO_JSON: &[&[u8]] = &[
-    b"", b" ", b"[1 true]", b"[a\xe5]", b"[\"\": 1]", b"[\"\"],", b"[,1]", b"[1,,2]", b"[\"x\",,]", b"[\"x\"]]", b"[\"\",]",
-    b"[\"x\"", b"[x", b"[3[4]]", b"[\xff]", b"[1:2]", b"[,]", b"[-]", b"[   , \"\"]", b"[\"a\",\n4\n,1,", b"[1,]", b"[1,1,]",
-    b"[*]", b"[\"\"", b"[fals]", b"[nul]", b"[tru]", b"[++1234]", b"[+1]", b"[+Inf]", b"[-01]", b"[-1.0.]", b"[-2.]",
-    b"[-NaN]", b"[.-1]", b"[.2e-3]", b"[0.1.2]", b"[0.3e+]", b"[0.e1]", b"[0E]", b"[1.0e+]", b"[1 000.0]", b"[1eE2]",
-    b"[2.e3]", b"[9.e+]", b"[Inf]", b"[NaN]", b"[0x1]", b"[1+2]", b"[-Infinity]", b"[-foo]", b"[- 1]", b"[-012]", b"[012]",
-    b"[1.]", b"[1ea]", b"[1e\xe5]", b"[\"x\", truth]", b"{[: \"x\"}\n", b"{\"x\", null}", b"{\"x\"::\"b\"}", b"{\"a\":\"a\" 123}",
-    b"{key: 'value'}", b"{\"b\":1,", b"{\"id\":0,}", b"{1:1}", b"{\"a\":\"b\"}/**/", b"{\"a\":\"b\"}#", b"{\"a\" b}", b"{:\"b\"}",
-    b"[\"\\uD800\\\"]", b"[\"\\u00A\"]", b"[\"\\x00\"]", b"[\"\\\xf0\x9f\x8c\x80\"]", b"[\"a\x00a\"]", b"[\"new\nline\"]", b"[\"\t\"]",
-    b"abc", b"[\"asd]", b"\xef\xbb\xbf{}", b"<.>", b"[<null>]", b"[1]x", b"['", b"[True]", b"{\"asd\":\"asd\"", b"{}}", b"\x00",
-    b"[\x0c]", b"2@", b"{\"a\": true} \"x\"", b"[\"a\xff\"]",
+    b"",
+    b" ",
+    b"[1 true]",
+    b"[a\xe5]",
+    b"[\"\": 1]",
+    b"[\"\"],",
+    b"[,1]",
+    b"[1,,2]",
+    b"[\"x\",,]",
+    b"[\"x\"]]",
+    b"[\"\",]",
+    b"[\"x\"",
+    b"[x",
+    b"[3[4]]",
+    b"[\xff]",
+    b"[1:2]",
+    b"[,]",
+    b"[-]",
+    b"[   , \"\"]",
+    b"[\"a\",\n4\n,1,",
+    b"[1,]",
+    b"[1,1,]",
+    b"[*]",
+    b"[\"\"",
+    b"[fals]",
+    b"[nul]",
+    b"[tru]",
+    b"[++1234]",
+    b"[+1]",
+    b"[+Inf]",
+    b"[-01]",
+    b"[-1.0.]",
+    b"[-2.]",
+    b"[-NaN]",
+    b"[.-1]",
+    b"[.2e-3]",
+    b"[0.1.2]",
+    b"[0.3e+]",
+    b"[0.e1]",
+    b"[0E]",
+    b"[1.0e+]",
+    b"[1 000.0]",
+    b"[1eE2]",
+    b"[2.e3]",
+    b"[9.e+]",
+    b"[Inf]",
+    b"[NaN]",
+    b"[0x1]",
+    b"[1+2]",
+    b"[-Infinity]",
+    b"[-foo]",
+    b"[- 1]",
+    b"[-012]",
+    b"[012]",
+    b"[1.]",
+    b"[1ea]",
+    b"[1e\xe5]",
+    b"[\"x\", truth]",
+    b"{[: \"x\"}\n",
+    b"{\"x\", null}",
+    b"{\"x\"::\"b\"}",
+    b"{\"a\":\"a\" 123}",
+    b"{key: 'value'}",
+    b"{\"b\":1,",
+    b"{\"id\":0,}",
+    b"{1:1}",
+    b"{\"a\":\"b\"}/**/",
+    b"{\"a\":\"b\"}#",
+    b"{\"a\" b}",
+    b"{:\"b\"}",
+    b"[\"\\uD800\\\"]",
+    b"[\"\\u00A\"]",
+    b"[\"\\x00\"]",
+    b"[\"\\\xf0\x9f\x8c\x80\"]",
+    b"[\"a\x00a\"]",
+    b"[\"new\nline\"]",
+    b"[\"\t\"]",
+    b"abc",
+    b"[\"asd]",
+    b"\xef\xbb\xbf{}",
+    b"<.>",
+    b"[<null>]",
+    b"[1]x",
+    b"['",
+    b"[True]",
+    b"{\"asd\":\"asd\"",
+    b"{}}",
+    b"\x00",
+    b"[\x0c]",
+    b"2@",
+    b"{\"a\": true} \"x\"",
+    b"[\"a\xff\"]",
 ];
 
 #[tokio::test]
@@ -231,7 +321,12 @@ async fn a_body_that_is_no_json_is_refused_whole() {
     for body in NO_JSON.iter().copied().chain([&deep[..]]) {
         for content_type in [STRUCTURED, BATCHED] {
             let (status, _) = served.post("/v1/events", content_type, body.to_vec()).await;
-            assert_eq!(status, 400, "{content_type} {:?}", String::from_utf8_lossy(&body[..body.len().min(80)]));
+            assert_eq!(
+                status,
+                400,
+                "{content_type} {:?}",
+                String::from_utf8_lossy(&body[..body.len().min(80)])
+            );
         }
     }
     // Good events before the fault do not slip through.

@@ -27,7 +27,10 @@ fn zstd(plain: &[u8]) -> Vec<u8> {
 fn batch(events: usize) -> String {
     let event = |n: usize| {
         let salt = (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        format!(r#"{{"specversion":"1.0","id":"{salt:016x}","source":"/m","type":"call","subject":"{}"}}"#, salt >> 40)
+        format!(
+            r#"{{"specversion":"1.0","id":"{salt:016x}","source":"/m","type":"call","subject":"{}"}}"#,
+            salt >> 40
+        )
     };
     format!("[{}]", (0..events).map(event).collect::<Vec<_>>().join(","))
 }
@@ -131,7 +134,8 @@ async fn an_undeclared_length_is_counted_while_reading() {
 #[tokio::test]
 async fn a_slow_body_and_slow_headers_end() {
     let short = Duration::from_millis(50);
-    let served = start_with(super::Http { body_timeout: short, header_timeout: short, ..settings() }, Vec::new());
+    let served =
+        start_with(super::Http { body_timeout: short, header_timeout: short, ..settings() }, Vec::new());
     let answer = served.raw(format!("{}[", head("Content-Length: 100")).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     let answer = served.raw(b"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-Slow:").await;

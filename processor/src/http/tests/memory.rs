@@ -12,9 +12,9 @@ use tokio::sync::{Notify, watch};
 use crate::config::Scope;
 use crate::http::auth::Caller;
 use crate::http::metering::{
-    Acknowledgement, AcknowledgementResult, AcknowledgementStatus, EventTrace, ExceptionFilter, ExceptionPage, Fate,
-    Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation, ReconciliationCheck, ReplayReport,
-    ReplaySelection, Unavailable, UsageFilter, UsageRow,
+    Acknowledgement, AcknowledgementResult, AcknowledgementStatus, EventTrace, ExceptionFilter,
+    ExceptionPage, Fate, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation,
+    ReconciliationCheck, ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
 };
 
 #[derive(Default)]
@@ -91,9 +91,10 @@ impl State {
         let outcome = match self.seen.get(&(source.clone(), id.clone())) {
             Some(before) if *before == event => Outcome::Duplicate,
             Some(_) => Outcome::Conflict { reason: format!("`{id}` was seen with other content") },
-            None if event["type"] == "unknown" => {
-                Outcome::Waiting { kind: ExceptionKind::UnknownMeter, reason: "no meter reads `unknown`".into() }
-            }
+            None if event["type"] == "unknown" => Outcome::Waiting {
+                kind: ExceptionKind::UnknownMeter,
+                reason: "no meter reads `unknown`".into(),
+            },
             None => {
                 self.seen.insert((source, id.clone()), event);
                 Outcome::Accepted
@@ -123,7 +124,8 @@ impl Metering for Memory {
     }
 
     fn rated_after(&self, _: &Scope, after: u64, limit: usize) -> Pending<Vec<RatedRow>> {
-        let rows = self.state().rated.iter().filter(|row| row.sequence > after).take(limit).cloned().collect();
+        let rows =
+            self.state().rated.iter().filter(|row| row.sequence > after).take(limit).cloned().collect();
         self.read.notify_one();
         now(Ok(rows))
     }

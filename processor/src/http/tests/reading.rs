@@ -12,10 +12,10 @@ async fn rated_summaries_come_in_order_page_by_page_with_their_own_bytes() {
     for amount in ["1.10", "2.200", "3"] {
         served.memory.add_rated(&format!(r#"{{"amount": {amount}}}"#));
     }
-    let response = served.client.get(served.url("/v1/rated-summaries?limit=2")).send().await.expect("an answer");
+    let response =
+        served.client.get(served.url("/v1/rated-summaries?limit=2")).send().await.expect("an answer");
     let text = response.text().await.expect("a body");
-    let expected =
-        r#"{"items":[{"cursor":1,"record":{"amount": 1.10}},{"cursor":2,"record":{"amount": 2.200}}],"next":2}"#;
+    let expected = r#"{"items":[{"cursor":1,"record":{"amount": 1.10}},{"cursor":2,"record":{"amount": 2.200}}],"next":2}"#;
     assert_eq!(text, expected);
     assert_eq!(served.get("/v1/rated-summaries?after=2").await.1["next"], 3);
     assert_eq!(served.get("/v1/rated-summaries?after=3").await.1, json!({ "items": [], "next": 3 }));
@@ -34,7 +34,8 @@ async fn a_reader_who_waits_is_woken() {
 #[tokio::test]
 async fn receipts_are_committed_or_refused_whole() {
     let served = start();
-    let post = |body: Value| served.post("/v1/rated-summaries/receipts", "application/json", body.to_string());
+    let post =
+        |body: Value| served.post("/v1/rated-summaries/receipts", "application/json", body.to_string());
     let accepted = json!({ "record": "rs_1", "outcome": "accepted", "reference": "INV-7" });
     for wrong in [
         json!({ "record": "rs_2", "outcome": "refused" }),
@@ -98,7 +99,9 @@ async fn queries_pass_on_what_was_asked() {
 
     let replay = |body: &'static str| served.post("/v1/exceptions/replay", "application/json", body);
     assert_eq!(replay(r#"{"ids":["ex_1","ex_2"]}"#).await.1["resolved"], 2);
-    for wrong in ["{}", r#"{"ids":["a"],"kind":"too_late"}"#, r#"{"kind":"conflict"}"#, r#"{"kind":"x"}"#, "["] {
+    for wrong in
+        ["{}", r#"{"ids":["a"],"kind":"too_late"}"#, r#"{"kind":"conflict"}"#, r#"{"kind":"x"}"#, "["]
+    {
         assert_eq!(replay(wrong).await.0, 400, "{wrong}");
     }
 }
