@@ -259,6 +259,14 @@ impl Config {
         }
     }
 
+    /// Whether the port is protected, for an address that came from elsewhere than the file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Exposed`]
+    pub fn check_exposure(&self) -> Result<(), ConfigError> {
+        check::protected(self)
+    }
+
     /// # Errors
     /// As [`Config::load`].
     pub fn from_text(

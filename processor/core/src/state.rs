@@ -97,6 +97,8 @@ pub struct Counts {
     pub again: u64,
     pub rejected: u64,
     pub exceptions: u64,
+    /// Part of `counted`: a window had closed already, so it became an adjustment.
+    pub late: u64,
     /// Part of `exceptions`: same identity, other content. The only exceptions that are not kept in the archive.
     pub conflicts: u64,
 }

@@ -100,10 +100,10 @@ fn feed_all(
     let range = |range: &std::ops::Range<u32>| range.start as usize..range.end as usize;
     let only = block.replays.get(event).and_then(|replay| replay.meter.as_ref());
     let wanted = |meter: u16| only.is_none_or(|only| terms.meter(usize::from(meter)).id == *only);
-    let (mut fed, mut first_refused) = (false, None);
+    let (mut fed, mut late, mut first_refused) = (false, false, None);
     for feed in resolved.feeds[range(&resolved_event.feeds)].iter().filter(|feed| wanted(feed.meter)) {
         match apply(terms, working, prepared, event, feed, watermark) {
-            Ok(()) => fed = true,
+            Ok(is_late) => (fed, late) = (true, late || is_late),
             Err(refused) => {
                 first_refused.get_or_insert(refused.kind);
                 fates.parked.push((event as u32, refused));
@@ -117,6 +117,7 @@ fn feed_all(
         }
     }
     if fed {
+        working.progress.counts.late += u64::from(late);
         let latest = &mut working.progress.latest_period_end;
         *latest = (*latest).max(Some(resolved_event.period_end));
     }
@@ -132,7 +133,8 @@ fn feed_all(
     }
 }
 
-/// Adds one value to its window, opening the group and the window where they are new.
+/// Adds one value to its window, opening the group and the window where they are new. Answers whether the window had
+/// closed already.
 fn apply(
     terms: &Terms,
     working: &mut Working,
@@ -140,7 +142,7 @@ fn apply(
     event: usize,
     feed: &Feed,
     watermark: Option<EventTime>,
-) -> Result<(), Park> {
+) -> Result<bool, Park> {
     let Prepared { block, resolved, .. } = prepared;
     let planned = &resolved.windows[feed.window as usize];
     let meter = terms.meter(usize::from(feed.meter));
@@ -167,24 +169,21 @@ fn apply(
         revision: 0,
         reported: tidemark_schemas::Decimal::ZERO,
     });
+    let close = window.end.plus_micros(terms.timing().grace_micros);
+    let is_late = watermark.is_some_and(|watermark| close <= watermark);
     if window.pending.is_none() {
-        let due = settle_at(terms, window, watermark);
+        let due = if is_late { next_adjustment(terms, watermark) } else { close };
         working.timers.set(Timer { due, task: Task::Settle(planned.key) });
     }
     merge_into(&mut window.pending, &one).expect("room was checked");
     window.evidence.events += 1;
     window.evidence.digest = window.evidence.digest.wrapping_add(digest);
-    Ok(())
+    Ok(is_late)
 }
 
-/// When what is pending will be reported: at the window's close, or with the next adjustments when it has closed (I-3).
-fn settle_at(terms: &Terms, window: &Window, watermark: Option<EventTime>) -> EventTime {
-    let timing = terms.timing();
-    let close = window.end.plus_micros(timing.grace_micros);
-    match watermark {
-        Some(watermark) if close <= watermark => next_multiple(watermark, timing.adjust_every_micros),
-        _ => close,
-    }
+/// When late usage is reported: with everything else that comes late until then (I-3).
+fn next_adjustment(terms: &Terms, watermark: Option<EventTime>) -> EventTime {
+    next_multiple(watermark.unwrap_or(EventTime::MIN), terms.timing().adjust_every_micros)
 }
 
 /// Opens the group unless it is open; a subscription's groups of one meter are capped.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 use crossbeam_channel::{Receiver, bounded};
+use hdrhistogram::Histogram;
 use tidemark_core::changes::Fate;
 use tidemark_schemas::ids::TenantId;
 
@@ -48,6 +49,13 @@ pub struct IngestArgs {
 fn format_of(text: &str) -> Result<Format, String> {
     let all = [Format::Ndjson, Format::Csv, Format::Parquet, Format::Lines];
     all.into_iter().find(|format| format.name() == text).ok_or_else(|| "one of ndjson, csv, parquet, lines".into())
+}
+
+/// What a run came to.
+pub struct Fed {
+    pub totals: Totals,
+    /// Microseconds from reading a chunk to its durable commit.
+    pub latency: Histogram<u64>,
 }
 
 /// What became of a run's records.
@@ -140,12 +148,12 @@ fn ingest_file(
     let mut progress = Progress::new(source.name(), source.total_units(), first_units);
     let (started, mut units) = (Instant::now(), first_units);
     let keeps_position = path != Path::new("-");
-    let totals = feed(engine, tenant, &mut *source, keeps_position.then_some(&name), &mut |totals, at| {
+    let fed = feed(engine, tenant, &mut *source, keeps_position.then_some(&name), &mut |totals, at| {
         units = at.max(units);
         progress.show(&tally(totals, units), started.elapsed());
     })?;
-    progress.finish(&tally(&totals, units), started.elapsed());
-    Ok(totals)
+    progress.finish(&tally(&fed.totals, units), started.elapsed());
+    Ok(fed.totals)
 }
 
 fn tally(totals: &Totals, units: u64) -> Tally {
@@ -162,10 +170,11 @@ pub fn feed(
     source: &mut dyn Source,
     position_name: Option<&str>,
     show: &mut dyn FnMut(&Totals, u64),
-) -> anyhow::Result<Totals> {
+) -> anyhow::Result<Fed> {
     let mut totals = Totals::default();
-    let mut prepared: VecDeque<(u64, Receiver<PreparedBlock>)> = VecDeque::new();
-    let mut committed: VecDeque<(u64, Receiver<Result<Taken, Arc<PartitionError>>>)> = VecDeque::new();
+    let mut latency = Histogram::new(3).expect("three significant digits are allowed");
+    let mut prepared: VecDeque<(Read, Receiver<PreparedBlock>)> = VecDeque::new();
+    let mut committed: VecDeque<(Read, Receiver<Result<Taken, Arc<PartitionError>>>)> = VecDeque::new();
     let mut more = true;
     while more || !prepared.is_empty() || !committed.is_empty() {
         while more && prepared.len() + committed.len() < CHUNKS_IN_FLIGHT_MAX {
@@ -173,13 +182,13 @@ pub fn feed(
                 Some(chunk) => {
                     crate::observe::batch_received(chunk.text.len());
                     totals.bytes += chunk.text.len() as u64;
-                    let units = chunk.position.units;
-                    prepared.push_back((units, engine.intake.submit(raw_block(tenant, source.name(), chunk, position_name))));
+                    let read = Read { units: chunk.position.units, at: Instant::now() };
+                    prepared.push_back((read, engine.intake.submit(raw_block(tenant, source.name(), chunk, position_name))));
                 }
                 None => more = false,
             }
         }
-        if let Some((units, next)) = prepared.pop_front() {
+        if let Some((read, next)) = prepared.pop_front() {
             let block = next.recv().context("a preparing thread ended; this is a fault of ours")?;
             let (sender, receiver) = bounded(1);
             let reply = Box::new(move |answer| {
@@ -187,16 +196,24 @@ pub fn feed(
             });
             let sent = engine.handle.send(Input::Block(Box::new(block), reply));
             sent.map_err(|_| anyhow::anyhow!("the partition is gone"))?;
-            committed.push_back((units, receiver));
+            committed.push_back((read, receiver));
         }
         let is_full = committed.len() >= CHUNKS_IN_FLIGHT_MAX / 2 || (!more && prepared.is_empty());
-        if is_full && let Some((units, answer)) = committed.pop_front() {
+        if is_full && let Some((read, answer)) = committed.pop_front() {
             let taken = answer.recv().context("the partition is gone")?.map_err(|error| anyhow::anyhow!("{error}"))?;
             totals.add(&taken);
-            show(&totals, units);
+            latency.saturating_record(u64::try_from(read.at.elapsed().as_micros()).unwrap_or(u64::MAX));
+            show(&totals, read.units);
         }
     }
-    Ok(totals)
+    Ok(Fed { totals, latency })
+}
+
+/// When a chunk was read, and how far the source was then.
+#[derive(Clone, Copy)]
+struct Read {
+    units: u64,
+    at: Instant,
 }
 
 fn raw_block(tenant: &TenantId, origin: &str, chunk: Chunk, position_name: Option<&str>) -> RawBlock {
@@ -242,12 +259,12 @@ fn position_from(bytes: &[u8]) -> anyhow::Result<source::Position> {
 }
 
 /// Archives while events come in, so that the end is not a wait.
-struct Archiving {
+pub struct Archiving {
     stop: crossbeam_channel::Sender<()>,
     thread: std::thread::JoinHandle<Result<(), crate::service::EngineError>>,
 }
 
-fn start_archiving(engine: &Arc<Engine>) -> Archiving {
+pub fn start_archiving(engine: &Arc<Engine>) -> Archiving {
     let (stop, stopped) = bounded::<()>(1);
     let engine = Arc::clone(engine);
     let run = move || {
@@ -263,7 +280,11 @@ fn start_archiving(engine: &Arc<Engine>) -> Archiving {
 }
 
 impl Archiving {
-    fn stop(self) -> anyhow::Result<()> {
+    /// Writes what still waits, and ends.
+    ///
+    /// # Errors
+    /// When a file could not be written; its events stay in the store.
+    pub fn stop(self) -> anyhow::Result<()> {
         drop(self.stop);
         self.thread.join().map_err(|_| anyhow::anyhow!("the archiver failed; this is a fault of ours"))??;
         Ok(())

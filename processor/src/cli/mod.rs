@@ -102,7 +102,6 @@ impl Place {
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    crate::deliver::exchange::install_crypto();
     let done = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),

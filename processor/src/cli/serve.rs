@@ -14,7 +14,7 @@ use super::{Place, destinations};
 use crate::clock;
 use crate::config::Config;
 use crate::http::auth::Keys;
-use crate::http::{operation::Operation, serve};
+use crate::http::{operation, serve};
 use crate::observe::{logging, registry};
 use crate::partition::{Heads, Input};
 use crate::service::{Engine, MeteringService};
@@ -49,7 +49,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         config.check_exposure()?;
     }
     logging::start(config.log)?;
-    let prometheus = registry::install(&Operation::routes())?;
+    let prometheus = registry::install(&operation::route_codes())?;
     let listening = serve::bind(&config.http)?;
     let engine = Arc::new(Engine::start(&config, args.place.accept_loss)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -159,7 +159,7 @@ pub(super) fn checked(origin: &Origin<'_>, written: file::File) -> Result<Config
 }
 
 /// A port that other machines reach needs keys and encryption; forgetting either must not look like success.
-fn protected(config: &Config) -> Result<(), ConfigError> {
+pub(super) fn protected(config: &Config) -> Result<(), ConfigError> {
     let listen = config.http.listen;
     if listen.ip().is_loopback() {
         return Ok(());

@@ -74,7 +74,7 @@ impl Preparer {
     #[must_use]
     pub fn prepare(&self, raw: RawBlock) -> PreparedBlock {
         let records = raw.records.iter().map(|(place, range)| (*place, &raw.text[range.start as usize..range.end as usize]));
-        let mut block = self.plan.decode(raw.tenant, raw.origin, raw.received_at, records);
+        let mut block = self.plan.decode(&raw.tenant, &raw.origin, raw.received_at, records);
         for damaged in raw.damaged {
             let start = u32::try_from(block.text.len()).expect("blocks are bounded far below 4 GiB");
             block.text.extend_from_slice(&damaged.kept);
@@ -87,9 +87,9 @@ impl Preparer {
 
     /// Events of one tenant that wait, to be booked under these terms. Payloads that are no event any more are left out.
     #[must_use]
-    pub fn prepare_replay(&self, tenant: TenantId, received_at: ReceiveTime, waiting: &[Waiting]) -> PreparedBlock {
+    pub fn prepare_replay(&self, tenant: &TenantId, received_at: ReceiveTime, waiting: &[Waiting]) -> PreparedBlock {
         let records = waiting.iter().zip(1..).map(|(waiting, place)| (place, waiting.payload.as_slice()));
-        let mut block = self.plan.decode(tenant, "replay".into(), received_at, records);
+        let mut block = self.plan.decode(tenant, "replay", received_at, records);
         block.rejections.clear();
         block.replays = block.places.iter().map(|place| waiting[*place as usize - 1].of.clone()).collect();
         self.prepare_decoded(block, None)
@@ -106,7 +106,7 @@ impl Preparer {
         let records = events.iter().zip(1..).map(|(event, place)| (place, event.raw.as_slice()));
         // None of them had a bad clock when it came, so the newest receive time serves all.
         let newest = events.iter().map(|event| event.received_at).max().unwrap_or(ReceiveTime::from_micros(0));
-        let block = self.plan.decode(tenant.clone(), "archive".into(), newest, records);
+        let block = self.plan.decode(tenant, "archive", newest, records);
         let resolved = resolve(&self.terms, &self.key, &block);
         (block, resolved)
     }

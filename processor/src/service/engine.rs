@@ -13,7 +13,8 @@ use crate::archive::{ArchiveError, Archiver};
 use crate::catalog::{self, CatalogErrors};
 use crate::clock;
 use crate::config::{Archive, Config};
-use crate::ingest_plan::{IngestPlan, PlanErrors};
+use crate::ingest_plan::IngestPlan;
+use crate::meter::MeterMistake;
 use crate::partition::{Handle, Input, OpenError, Options, Partition, Preparer};
 use crate::store::KeyValue;
 
@@ -22,8 +23,8 @@ use crate::store::KeyValue;
 pub enum EngineError {
     #[error("{0}")]
     Catalog(#[from] CatalogErrors),
-    #[error("{0}")]
-    Plan(#[from] PlanErrors),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Meters(Vec<MeterMistake>),
     #[error(transparent)]
     Terms(#[from] TermsError),
     #[error(transparent)]
@@ -62,7 +63,7 @@ impl Engine {
             Archive::None => None,
         };
         let archiver = archive_folder.as_ref().map(|folder| Archiver::new(Arc::clone(&store), folder)).transpose()?;
-        let plan = IngestPlan::new(&terms.catalog, key)?;
+        let plan = IngestPlan::new(&terms.catalog, key).map_err(EngineError::Meters)?;
         let preparer = Preparer::new(terms, plan, key, archiver.is_some());
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let (intake, preparing) = Intake::start(preparer, threads);
@@ -111,7 +112,7 @@ impl Engine {
     fn preparer_for(&self, catalog: Catalog) -> Result<Preparer, EngineError> {
         let key = self.intake.preparer().key();
         let terms = Arc::new(Terms::new(Arc::new(catalog))?);
-        let plan = IngestPlan::new(&terms.catalog, key)?;
+        let plan = IngestPlan::new(&terms.catalog, key).map_err(EngineError::Meters)?;
         Ok(Preparer::new(terms, plan, key, self.archiver.is_some()))
     }
 
@@ -136,7 +137,7 @@ pub fn check_catalog(folder: &Path) -> Result<Catalog, EngineError> {
     let catalog = catalog::load(folder)?;
     // No event is hashed here, so any key will do.
     let key = tidemark_core::identity::DeploymentKey([0; 16]);
-    IngestPlan::new(&catalog, key)?;
+    IngestPlan::new(&catalog, key).map_err(EngineError::Meters)?;
     Terms::new(Arc::new(catalog.clone()))?;
     Ok(catalog)
 }

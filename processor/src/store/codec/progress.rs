@@ -9,8 +9,8 @@ impl Codec for Progress {
 
     fn encode(&self, writer: &mut Writer) {
         writer.u64(self.commits);
-        let Counts { received, counted, again, rejected, exceptions, conflicts } = self.counts;
-        [received, counted, again, rejected, exceptions, conflicts].map(|count| writer.u64(count));
+        let Counts { received, counted, again, rejected, exceptions, late, conflicts } = self.counts;
+        [received, counted, again, rejected, exceptions, late, conflicts].map(|count| writer.u64(count));
         writer.option(self.newest, Writer::time);
         writer.option(self.declared, Writer::time);
         writer.u64(self.rated);
@@ -28,6 +28,7 @@ impl Codec for Progress {
             again: reader.u64()?,
             rejected: reader.u64()?,
             exceptions: reader.u64()?,
+            late: reader.u64()?,
             conflicts: reader.u64()?,
         };
         if !counts.is_conserved() {

@@ -103,7 +103,7 @@ fn open_posting() -> OpenPosting {
 fn progress() -> Progress {
     Progress {
         commits: 3,
-        counts: Counts { received: 10, counted: 5, again: 2, rejected: 2, exceptions: 1, conflicts: 1 },
+        counts: Counts { received: 10, counted: 5, again: 2, rejected: 2, exceptions: 1, late: 1, conflicts: 1 },
         newest: Some(EventTime::from_micros(5)),
         declared: None,
         rated: 4,
