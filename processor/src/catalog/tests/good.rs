@@ -576,8 +576,8 @@ fn byte_order_mark_and_crlf_are_not_content() {
     let wrong = "\u{feff}\"ä\" = 1\r\ntiming = { \"ö\" = 1, grace = 1 }\r\n";
     let wrong = parse(&files(&[("a.toml", wrong)]));
     expect![[r#"
-        a.toml:1:1: ä: unknown key `ä`; allowed: timing, meter, legal_entity, customer, rate_card, subscription, posting_rule
-        a.toml:2:12: timing.ö: unknown key `ö`; allowed: disorder, grace, horizon, clock_ahead, adjust_every, post_every, post_lines_max
+        a.toml:1:1: "ä": unknown key `ä`; allowed: timing, meter, legal_entity, customer, rate_card, subscription, posting_rule
+        a.toml:2:12: timing."ö": unknown key `ö`; allowed: disorder, grace, horizon, clock_ahead, adjust_every, post_every, post_lines_max
         a.toml:2:29: timing.grace: expected text, found an integer; write it in quotes"#]].assert_eq(&wrong.expect_err("three mistakes").to_string());
 }
 
