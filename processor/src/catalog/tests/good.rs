@@ -604,7 +604,17 @@ start = 2026-02-01
 }
 
 #[test]
-fn the_most_general_rule_is_enough_and_specific_ones_may_stand_beside_it() {
+fn a_rule_for_the_meter_the_entity_both_or_neither_is_enough() {
+    for selector in
+        ["", "meter = \"tokens\"", "legal_entity = \"de\"", "meter = \"tokens\"\nlegal_entity = \"de\""]
+    {
+        let text = BASE.replace("id = \"all\"\n", &format!("id = \"all\"\n{selector}\n"));
+        assert_eq!(good(&[("base.toml", &text)]).posting_rules.len(), 1, "{selector}");
+    }
+}
+
+#[test]
+fn rules_of_every_precision_stand_beside_each_other() {
     let rules = "[[posting_rule]]\nid = \"m\"\nmeter = \"tokens\"\ndebit = \"1\"\ncredit = \"2\"\n\
                  [[posting_rule]]\nid = \"e\"\nlegal_entity = \"de\"\ndebit = \"1\"\ncredit = \"2\"\n";
     assert_eq!(good(&[("base.toml", BASE), ("rules.toml", rules)]).posting_rules.len(), 3);
