@@ -220,7 +220,10 @@ fn dimensions(value: Value<'_>, fields: Option<&[Field]>) -> Option<Vec<String>>
         let Some(fields) = fields else { continue };
         let declared: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
         if !declared.contains(name) {
-            let help = suggest(name, &declared, "field");
+            let help = match declared.as_slice() {
+                [] => "declare it in `fields`".to_owned(),
+                all => suggest(name, all, "field"),
+            };
             element.mistake(format!("the dimension `{}` is not a declared field", shown(name)), help);
             all_good = false;
         }

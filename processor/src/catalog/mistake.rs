@@ -7,6 +7,8 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
+use super::value::shown;
+
 /// More than anyone reads in one sitting: a catalog with this many has one cause repeated, such as a renamed key.
 pub const MISTAKES_MAX: usize = 10_000;
 
@@ -134,7 +136,13 @@ impl Place {
     #[must_use]
     pub fn member(&self, key: &str, offset: usize) -> Self {
         let dot = if self.path.is_empty() { "" } else { "." };
-        let path = format!("{}{dot}{key}", self.path);
+        let is_bare = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+        // A stranger's key may hold anything, even a line break; a mistake stays on one line.
+        let path = if is_bare {
+            format!("{}{dot}{key}", self.path)
+        } else {
+            format!("{}{dot}\"{}\"", self.path, shown(key))
+        };
         Self { file: self.file, offset, path, entry: Rc::clone(&self.entry) }
     }
 
@@ -147,8 +155,7 @@ impl Place {
 
     /// This place and all below it belong to the entry `rate_card "std"`.
     pub fn belongs_to(&mut self, kind: &str, id: &str) {
-        let id: String = id.chars().take(64).collect();
-        self.entry = format!("{kind} {id:?}").into();
+        self.entry = format!("{kind} \"{}\"", shown(id)).into();
     }
 }
 

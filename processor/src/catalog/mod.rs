@@ -40,7 +40,7 @@ use toml::de::DeTable;
 use self::customers::Customers;
 use self::folder::{files_of, version_of};
 use self::mistake::{Mistakes, Place, Source};
-use self::names::{Kind, Names};
+use self::names::Names;
 use self::rate_cards::Cards;
 use self::table::Table;
 use self::value::Zones;
@@ -173,7 +173,7 @@ fn document<'a>(file: usize, source: &Source<'a>, mistakes: &Mistakes<'_>) -> Op
     let (document, errors) = DeTable::parse_recoverable(source.text());
     for error in errors.iter().take(SYNTAX_ERRORS_MAX) {
         let place = Place::top(file).at(error.span().map_or(0, |span| span.start));
-        mistakes.add(&place, format!("not TOML: {}", error.message()), "see https://toml.io/en/v1.0.0");
+        mistakes.add(&place, format!("not TOML: {}", error.message()), "see https://toml.io/en/v1.1.0");
     }
     errors.is_empty().then_some(document)
 }

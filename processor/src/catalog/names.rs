@@ -11,6 +11,12 @@ use super::value::{Value, shown};
 /// As many names as fit one line of a terminal.
 const NAMES_SHOWN_MAX: usize = 8;
 
+/// Of many names the nearest few: more are no suggestion.
+const NEAR_SHOWN_MAX: usize = 3;
+
+/// Letters that are one too many, missing or another; more make another word.
+const SLIPS_MAX: usize = 2;
+
 /// Beyond this many mistakes nobody reads suggestions, and each costs a pass over all names.
 const SUGGESTIONS_MAX: usize = 100;
 
@@ -122,7 +128,7 @@ impl Names {
     }
 }
 
-/// All names when they fit a line, else those that are one slip of the finger away.
+/// All names when they fit a line, else the nearest ones.
 pub(super) fn suggest(name: &str, all: &[&str], kind: &str) -> String {
     if all.is_empty() {
         return format!("the catalog has no {kind}; add a [[{kind}]]");
@@ -130,12 +136,13 @@ pub(super) fn suggest(name: &str, all: &[&str], kind: &str) -> String {
     if all.len() <= NAMES_SHOWN_MAX {
         return format!("allowed: {}", all.iter().map(|one| shown(one)).collect::<Vec<_>>().join(", "));
     }
-    let near: Vec<String> = all
+    let mut near: Vec<(usize, &str)> = all
         .iter()
-        .filter(|one| distance(name, one) <= 2)
-        .take(NAMES_SHOWN_MAX)
-        .map(|one| shown(one))
+        .map(|one| (distance(name, one), *one))
+        .filter(|(distance, _)| *distance <= SLIPS_MAX)
         .collect();
+    near.sort_unstable();
+    let near: Vec<String> = near.iter().take(NEAR_SHOWN_MAX).map(|(_, one)| shown(one)).collect();
     if near.is_empty() {
         format!("allowed: one of the {} of the catalog", all.len())
     } else {
@@ -146,7 +153,7 @@ pub(super) fn suggest(name: &str, all: &[&str], kind: &str) -> String {
 /// Levenshtein distance of two names (ASCII, at most 128 bytes each).
 fn distance(left: &str, right: &str) -> usize {
     let right = right.as_bytes();
-    if left.len().abs_diff(right.len()) > 2 {
+    if left.len().abs_diff(right.len()) > SLIPS_MAX {
         return usize::MAX;
     }
     let mut row: Vec<usize> = (0..=right.len()).collect();

@@ -228,7 +228,10 @@ impl<'a> Value<'a> {
         if (2..=9998).contains(&day.year) && Date::new(day.year, day.month, day.day).is_ok() {
             return Some(day);
         }
-        self.mistake(format!("the day {day} does not exist"), "allowed: days of the years 2 to 9998");
+        self.mistake(
+            format!("the day {day} is not on our calendar"),
+            "allowed: existing days of the years 2 to 9998",
+        );
         None
     }
 

@@ -29,7 +29,109 @@ fn subscription_of(lines: &str) -> String {
 fn defaults_are_filled_in() {
     let catalog = good(&[("base.toml", BASE)]);
     assert_eq!(catalog.timing, Timing::default());
-    expect![[r""]].assert_debug_eq(&(
+    expect![[r#"
+        (
+            Meter {
+                id: "calls",
+                tenant: None,
+                event_type: "api.call",
+                fields: [],
+                filter: None,
+                value: None,
+                aggregation: Count,
+                dimensions: [],
+                groups_max: 100000,
+                window: Day,
+                unit: "call",
+                scale: 0,
+            },
+            [
+                Customer {
+                    id: "acme",
+                    tenant: "default",
+                    name: "acme",
+                    subjects: [
+                        "acme-1",
+                        "acme-2",
+                    ],
+                    billing_subscriber: "acme",
+                    erp_debtor: "acme",
+                    crm_account: None,
+                },
+            ],
+            [
+                Subscription {
+                    id: "acme-std",
+                    tenant: "default",
+                    customer: "acme",
+                    rate_card: "std",
+                    start: EventTime(
+                        1767225600000000,
+                    ),
+                    end: Some(
+                        EventTime(
+                            1775001600000000,
+                        ),
+                    ),
+                    period_anchor: CivilDate {
+                        year: 2026,
+                        month: 1,
+                        day: 1,
+                    },
+                    period: Month,
+                    time_zone: "UTC",
+                    currency: EUR,
+                    legal_entity: "de",
+                },
+            ],
+            [
+                RateCard {
+                    id: "std",
+                    currency: EUR,
+                    versions: [
+                        RateCardVersion {
+                            version: "1",
+                            effective_from: EventTime(
+                                1767225600000000,
+                            ),
+                            charges: [
+                                Charge {
+                                    meter: "tokens",
+                                    price: PerUnit {
+                                        unit: Decimal {
+                                            mantissa: 1,
+                                            scale: 4,
+                                        },
+                                    },
+                                    tiers_per: [],
+                                    maximum: None,
+                                    flat_fee_at_zero: true,
+                                },
+                            ],
+                        },
+                    ],
+                },
+            ],
+            [
+                LegalEntity {
+                    id: "de",
+                    name: "de",
+                    time_zone: "Europe/Berlin",
+                    closed_through: None,
+                },
+            ],
+            [
+                PostingRule {
+                    id: "all",
+                    meter: None,
+                    legal_entity: None,
+                    debit: "1400",
+                    credit: "4000",
+                },
+            ],
+        )
+    "#]]
+    .assert_debug_eq(&(
         &catalog.meters[1],
         &catalog.customers,
         &catalog.subscriptions,
@@ -65,7 +167,80 @@ size = "decimal"
 who = { path = "subject", type = "text" }
 "#,
     )]);
-    expect![[r""]].assert_debug_eq(&catalog.meters);
+    expect![[r#"
+        [
+            Meter {
+                id: "gb_hours",
+                tenant: Some(
+                    "eu",
+                ),
+                event_type: "storage.sample",
+                fields: [
+                    Field {
+                        name: "test",
+                        path: [
+                            "data",
+                            "test",
+                        ],
+                        kind: Boolean,
+                    },
+                    Field {
+                        name: "kind",
+                        path: [
+                            "data",
+                            "disk.kind",
+                        ],
+                        kind: Text,
+                    },
+                    Field {
+                        name: "bytes",
+                        path: [
+                            "data",
+                            "usage",
+                            "bytes.used",
+                        ],
+                        kind: Decimal {
+                            scale: 0,
+                        },
+                    },
+                    Field {
+                        name: "size",
+                        path: [
+                            "data",
+                            "size",
+                        ],
+                        kind: Decimal {
+                            scale: 9,
+                        },
+                    },
+                    Field {
+                        name: "who",
+                        path: [
+                            "subject",
+                        ],
+                        kind: Text,
+                    },
+                ],
+                filter: Some(
+                    "kind = 'ssd' AND NOT test",
+                ),
+                value: Some(
+                    "bytes / 1000000000",
+                ),
+                aggregation: Average,
+                dimensions: [
+                    "kind",
+                    "test",
+                    "size",
+                ],
+                groups_max: 12,
+                window: FiveMinutes,
+                unit: "GB",
+                scale: 9,
+            },
+        ]
+    "#]]
+    .assert_debug_eq(&catalog.meters);
 }
 
 #[test]
@@ -164,7 +339,149 @@ price.package = { size = 10, price = "15" }
             post_lines_max: 2,
         }
     );
-    expect![[r""]].assert_debug_eq(&(
+    expect![[r#"
+        (
+            [
+                Customer {
+                    id: "c",
+                    tenant: "eu",
+                    name: "Customer Ltd.",
+                    subjects: [
+                        "*",
+                    ],
+                    billing_subscriber: "sub 1",
+                    erp_debtor: "D-1",
+                    crm_account: Some(
+                        "0015",
+                    ),
+                },
+            ],
+            [
+                Subscription {
+                    id: "s",
+                    tenant: "eu",
+                    customer: "c",
+                    rate_card: "r",
+                    start: EventTime(
+                        1772359200000000,
+                    ),
+                    end: Some(
+                        EventTime(
+                            1798761600000000,
+                        ),
+                    ),
+                    period_anchor: CivilDate {
+                        year: 2026,
+                        month: 1,
+                        day: 31,
+                    },
+                    period: Quarter,
+                    time_zone: "America/New_York",
+                    currency: JPY,
+                    legal_entity: "hu",
+                },
+            ],
+            [
+                RateCard {
+                    id: "r",
+                    currency: JPY,
+                    versions: [
+                        RateCardVersion {
+                            version: "first",
+                            effective_from: EventTime(
+                                1767225600000000,
+                            ),
+                            charges: [
+                                Charge {
+                                    meter: "m",
+                                    price: Package {
+                                        size: Decimal {
+                                            mantissa: 10,
+                                            scale: 0,
+                                        },
+                                        price: Decimal {
+                                            mantissa: 15,
+                                            scale: 0,
+                                        },
+                                        free: Decimal {
+                                            mantissa: 0,
+                                            scale: 0,
+                                        },
+                                    },
+                                    tiers_per: [],
+                                    maximum: Some(
+                                        Decimal {
+                                            mantissa: 1000,
+                                            scale: 0,
+                                        },
+                                    ),
+                                    flat_fee_at_zero: false,
+                                },
+                            ],
+                        },
+                        RateCardVersion {
+                            version: "later",
+                            effective_from: EventTime(
+                                1780239600000000,
+                            ),
+                            charges: [
+                                Charge {
+                                    meter: "m",
+                                    price: PerUnit {
+                                        unit: Decimal {
+                                            mantissa: 2,
+                                            scale: 0,
+                                        },
+                                    },
+                                    tiers_per: [],
+                                    maximum: Some(
+                                        Decimal {
+                                            mantissa: 10005,
+                                            scale: 1,
+                                        },
+                                    ),
+                                    flat_fee_at_zero: true,
+                                },
+                            ],
+                        },
+                    ],
+                },
+            ],
+            [
+                LegalEntity {
+                    id: "hu",
+                    name: "Kft.",
+                    time_zone: "Europe/Budapest",
+                    closed_through: Some(
+                        AccountingPeriod {
+                            year: 2026,
+                            month: 8,
+                        },
+                    ),
+                },
+                LegalEntity {
+                    id: "us",
+                    name: "us",
+                    time_zone: "UTC",
+                    closed_through: None,
+                },
+            ],
+            [
+                PostingRule {
+                    id: "p",
+                    meter: Some(
+                        "m",
+                    ),
+                    legal_entity: Some(
+                        "hu",
+                    ),
+                    debit: "1400",
+                    credit: "revenue:usage",
+                },
+            ],
+        )
+    "#]]
+    .assert_debug_eq(&(
         &catalog.customers,
         &catalog.subscriptions,
         &catalog.rate_cards,
@@ -181,12 +498,32 @@ fn prices_of_every_kind_are_read() {
         format!("{:?}", catalog.rate_cards[0].versions[0].charges[0].price)
     };
     for (price, expected) in [
-        ("{ per_unit = 3 }", expect![[""]]),
-        ("{ per_unit = \"1e-6\" }", expect![[""]]),
-        ("{ graduated = [{ up_to = \"0.1\", unit = 10 }, { unit = \"0.5\", flat = 2 }] }", expect![[""]]),
-        ("{ volume = [{ up_to = 5, flat = 100 }, { unit = 5 }] }", expect![[""]]),
-        ("{ package = { size = \"10\", price = \"15\" } }", expect![[""]]),
-        ("{ package = { size = 0x10, price = 1_000, free = \"2.50\" } }", expect![[""]]),
+        ("{ per_unit = 3 }", expect!["PerUnit { unit: Decimal { mantissa: 3, scale: 0 } }"]),
+        ("{ per_unit = \"1e-6\" }", expect!["PerUnit { unit: Decimal { mantissa: 1, scale: 6 } }"]),
+        (
+            "{ graduated = [{ up_to = \"0.1\", unit = 10 }, { unit = \"0.5\", flat = 2 }] }",
+            expect![
+                "Graduated { tiers: [Tier { up_to: Some(Decimal { mantissa: 1, scale: 1 }), unit: Decimal { mantissa: 10, scale: 0 }, flat: Decimal { mantissa: 0, scale: 0 } }, Tier { up_to: None, unit: Decimal { mantissa: 5, scale: 1 }, flat: Decimal { mantissa: 2, scale: 0 } }] }"
+            ],
+        ),
+        (
+            "{ volume = [{ up_to = 5, flat = 100 }, { unit = 5 }] }",
+            expect![
+                "Volume { tiers: [Tier { up_to: Some(Decimal { mantissa: 5, scale: 0 }), unit: Decimal { mantissa: 0, scale: 0 }, flat: Decimal { mantissa: 100, scale: 0 } }, Tier { up_to: None, unit: Decimal { mantissa: 5, scale: 0 }, flat: Decimal { mantissa: 0, scale: 0 } }] }"
+            ],
+        ),
+        (
+            "{ package = { size = \"10\", price = \"15\" } }",
+            expect![
+                "Package { size: Decimal { mantissa: 10, scale: 0 }, price: Decimal { mantissa: 15, scale: 0 }, free: Decimal { mantissa: 0, scale: 0 } }"
+            ],
+        ),
+        (
+            "{ package = { size = 0x10, price = 1_000, free = \"2.50\" } }",
+            expect![
+                "Package { size: Decimal { mantissa: 16, scale: 0 }, price: Decimal { mantissa: 1000, scale: 0 }, free: Decimal { mantissa: 25, scale: 1 } }"
+            ],
+        ),
     ] {
         expected.assert_eq(&charge(price));
     }
@@ -238,7 +575,10 @@ fn byte_order_mark_and_crlf_are_not_content() {
     assert_eq!(unix.subscriptions, windows.subscriptions);
     let wrong = "\u{feff}\"ä\" = 1\r\ntiming = { \"ö\" = 1, grace = 1 }\r\n";
     let wrong = parse(&files(&[("a.toml", wrong)]));
-    expect![[""]].assert_eq(&wrong.expect_err("three mistakes").to_string());
+    expect![[r#"
+        a.toml:1:1: "ä": unknown key `ä`; allowed: timing, meter, legal_entity, customer, rate_card, subscription, posting_rule
+        a.toml:2:12: timing."ö": unknown key `ö`; allowed: disorder, grace, horizon, clock_ahead, adjust_every, post_every, post_lines_max
+        a.toml:2:29: timing.grace: expected text, found an integer; write it in quotes"#]].assert_eq(&wrong.expect_err("three mistakes").to_string());
 }
 
 #[test]
@@ -264,7 +604,17 @@ start = 2026-02-01
 }
 
 #[test]
-fn the_most_general_rule_is_enough_and_specific_ones_may_stand_beside_it() {
+fn a_rule_for_the_meter_the_entity_both_or_neither_is_enough() {
+    for selector in
+        ["", "meter = \"tokens\"", "legal_entity = \"de\"", "meter = \"tokens\"\nlegal_entity = \"de\""]
+    {
+        let text = BASE.replace("id = \"all\"\n", &format!("id = \"all\"\n{selector}\n"));
+        assert_eq!(good(&[("base.toml", &text)]).posting_rules.len(), 1, "{selector}");
+    }
+}
+
+#[test]
+fn rules_of_every_precision_stand_beside_each_other() {
     let rules = "[[posting_rule]]\nid = \"m\"\nmeter = \"tokens\"\ndebit = \"1\"\ncredit = \"2\"\n\
                  [[posting_rule]]\nid = \"e\"\nlegal_entity = \"de\"\ndebit = \"1\"\ncredit = \"2\"\n";
     assert_eq!(good(&[("base.toml", BASE), ("rules.toml", rules)]).posting_rules.len(), 3);
