@@ -161,10 +161,7 @@ impl Report {
             events_per_second: per_second(answers.received),
             bytes_per_second: per_second(tally.bytes),
             batches: Batches {
-                due: tally.batches_answered
-                    + tally.batches_shed
-                    + tally.batches_unknown
-                    + tally.batches_unsent,
+                due: tally.batches_due(),
                 answered: tally.batches_answered,
                 shed: tally.batches_shed,
                 unknown: tally.batches_unknown,
