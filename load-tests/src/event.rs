@@ -3,8 +3,6 @@
 //! Rendering is a pure function: an event that is sent again has the same bytes.
 //! Source of the shape: CloudEvents 1.0, JSON format.
 
-use std::io::Write;
-
 use crate::rng::{Draws, Zipf};
 
 /// Largest value of one event. Small enough that a day of events stays far inside 64 bits.
@@ -141,7 +139,7 @@ fn render_subject(customer: u32, out: &mut Vec<u8>) {
 }
 
 fn render_number(number: u32, out: &mut Vec<u8>) {
-    write!(out, "{number}").expect("writing to memory does not fail");
+    render_padded(u64::from(number), number.checked_ilog10().unwrap_or(0) as usize + 1, out);
 }
 
 fn render_padded(mut number: u64, width: usize, out: &mut Vec<u8>) {
@@ -208,6 +206,15 @@ mod tests {
         assert_eq!(json["data"]["tokens"], event.tokens);
         let id = json["id"].as_str().expect("an id is text");
         assert_eq!((id.len(), &id[14..15]), (36, "8"));
+    }
+
+    #[test]
+    fn numbers_have_as_many_digits_as_they_need() {
+        for number in [0, 1, 9, 10, 99, 100, 4_000, u32::MAX] {
+            let mut out = Vec::new();
+            render_number(number, &mut out);
+            assert_eq!(String::from_utf8(out).expect("ASCII"), number.to_string());
+        }
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub const DELAY_MAX_MS: u64 = 300_000;
 /// Twenty halvings reach the longest delay: a few in five million events do.
 const DELAY_HALF_LIFE_MS: u64 = 15_000;
 
+/// 20 TB of lines; below it a day's milliseconds times the events fit 64 bits.
+pub const EVENTS_MAX: u64 = 100_000_000_000;
+
 /// How long after its first line an event may be sent again.
 const RESEND_MS: u64 = 600_000;
 
@@ -38,6 +41,8 @@ pub struct Day {
     customers: Zipf,
     customer_count: u32,
     resends: Share,
+    /// How many events back a re-send may reach.
+    resend_events: u64,
 }
 
 /// Sums over different events, by hour of event time, customer and type.
@@ -62,10 +67,19 @@ pub struct Written {
 }
 
 impl Day {
-    /// A day of `events` different events; re-sends come on top.
+    /// A day of `events` different events; re-sends come on top. Panics above [`EVENTS_MAX`], which the command
+    /// line refuses.
     #[must_use]
     pub fn new(seed: u64, events: u64, customers: u32, resends: Share) -> Self {
-        Self { seed, events, customers: Zipf::new(customers), customer_count: customers, resends }
+        assert!(events <= EVENTS_MAX, "a day has at most {EVENTS_MAX} events");
+        Self {
+            seed,
+            events,
+            customers: Zipf::new(customers),
+            customer_count: customers,
+            resends,
+            resend_events: events * RESEND_MS / DAY_MS,
+        }
     }
 
     /// Event number `number` of `0..events`.
@@ -85,8 +99,7 @@ impl Day {
     pub fn resend_after(&self, number: u64) -> Option<u64> {
         let mut draws = Draws::at(!self.seed, number);
         let repeats = draws.below(1_000_000) < u64::from(self.resends.millionths);
-        let window = (u128::from(self.events) * u128::from(RESEND_MS) / u128::from(DAY_MS)) as u64;
-        repeats.then(|| number - draws.below(window.min(number) + 1))
+        repeats.then(|| number - draws.below(self.resend_events.min(number) + 1))
     }
 
     /// Writes every line, and counts what it should lead to.
@@ -119,7 +132,7 @@ impl Day {
     }
 
     fn arrival_ms(&self, number: u64) -> u64 {
-        (u128::from(number) * u128::from(DAY_MS) / u128::from(self.events)) as u64
+        number * DAY_MS / self.events
     }
 }
 

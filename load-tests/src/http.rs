@@ -126,6 +126,12 @@ impl Load {
             // Dropping the set on the first error ends the other connections.
             outcome.merge(&joined.expect("a connection does not panic")?);
         }
+        if let Some(schedule) = &shared.schedule {
+            assert!(
+                outcome.tally.batches_due() == schedule.batches(),
+                "every batch that was due has one fate"
+            );
+        }
         lock(ledger).flush()?;
         Ok(outcome)
     }
@@ -260,6 +266,11 @@ impl Connection {
 }
 
 impl Tally {
+    #[must_use]
+    pub fn batches_due(&self) -> u64 {
+        self.batches_answered + self.batches_shed + self.batches_unknown + self.batches_unsent
+    }
+
     fn enter(&mut self, answer: &Answer) {
         self.batches_answered += 1;
         for event in answer.refused().take(SAMPLES_MAX.saturating_sub(self.samples.len())) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use tidemark_load::crash::{self, CrashPlan};
-use tidemark_load::generate::Day;
+use tidemark_load::generate::{Day, EVENTS_MAX};
 use tidemark_load::http::{Load, lock};
 use tidemark_load::ledger::Ledger;
 use tidemark_load::product::Product;
@@ -135,7 +135,7 @@ struct CrashArgs {
 #[derive(Args)]
 struct GenerateArgs {
     /// Different events; re-sends come on top
-    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..=EVENTS_MAX))]
     events: u64,
     #[arg(long)]
     out: PathBuf,

@@ -14,6 +14,9 @@ use crate::http::{Load, Outcome};
 use crate::ledger::Total;
 use crate::units::Rate;
 
+/// On the screen; the JSON has all of them.
+const FINDINGS_SHOWN: usize = 20;
+
 pub const SCHEMA: &str = "tidemark.load_report.v1";
 
 /// `tidemark.load_report.v1`
@@ -158,10 +161,7 @@ impl Report {
             events_per_second: per_second(answers.received),
             bytes_per_second: per_second(tally.bytes),
             batches: Batches {
-                due: tally.batches_answered
-                    + tally.batches_shed
-                    + tally.batches_unknown
-                    + tally.batches_unsent,
+                due: tally.batches_due(),
                 answered: tally.batches_answered,
                 shed: tally.batches_shed,
                 unknown: tally.batches_unknown,
@@ -283,7 +283,17 @@ impl Report {
         }
         match self.findings.as_slice() {
             [] => lines.push("passed     no broken promise found".into()),
-            findings => lines.extend(findings.iter().map(|finding| format!("BROKEN     {finding}"))),
+            findings => {
+                lines.extend(
+                    findings.iter().take(FINDINGS_SHOWN).map(|finding| format!("BROKEN     {finding}")),
+                );
+                if findings.len() > FINDINGS_SHOWN {
+                    lines.push(format!(
+                        "BROKEN     and {} more: see --report",
+                        findings.len() - FINDINGS_SHOWN
+                    ));
+                }
+            }
         }
         lines.join("\n")
     }
