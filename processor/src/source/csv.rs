@@ -29,8 +29,8 @@ struct CsvSource {
     settled: u64,
     /// End of what the position may cover, in `Tee::unsettled`.
     covered: usize,
-    /// A row or the header ended with the file instead of a line end.
-    cut_off: bool,
+    /// The header ended with the file instead of a line end.
+    header_cut_off: bool,
     columns: usize,
     shape: EventShape,
     null: Vec<String>,
@@ -87,15 +87,15 @@ pub(super) fn open(
         read_row(&mut reader(bytes::open_at_start(path)?, mapping, limits), &mut header, 0)?;
     }
     let columns: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-    let cut_off = at_start && rows.get_ref().at_end;
-    let covered = if at_start && !cut_off { index(rows.position().byte()) } else { 0 };
+    let header_cut_off = at_start && rows.get_ref().at_end;
+    let covered = if at_start && !header_cut_off { index(rows.position().byte()) } else { 0 };
     rows.get_mut().feed.lines += newlines(&rows.get_ref().unsettled[..covered]);
     let source = CsvSource {
         shape: EventShape::bind(mapping, &columns, path)?,
         row: ByteRecord::new(),
         settled: u64::from(!at_start),
         covered,
-        cut_off,
+        header_cut_off,
         columns: columns.len(),
         rows,
         null: mapping.null.clone(),
@@ -163,7 +163,7 @@ impl CsvSource {
             end = index(self.rows.position().byte() - self.settled);
             if !more {
                 complete = true;
-                if !self.cut_off {
+                if !self.header_cut_off {
                     self.covered = end;
                 }
                 break;
@@ -171,10 +171,11 @@ impl CsvSource {
             rows_read += 1;
             self.take_row(first + rows_read, start..end, &mut chunk)?;
             // The csv reader looks for more input only if the row has not ended by then.
-            self.cut_off = self.rows.get_ref().at_end;
-            if !self.cut_off {
-                (self.covered, rows_covered) = (end, rows_read);
+            if self.rows.get_ref().at_end {
+                complete = true;
+                break;
             }
+            (self.covered, rows_covered) = (end, rows_read);
         }
         let tee = self.rows.get_mut();
         tee.feed.consume(&tee.unsettled[..self.covered], rows_covered);
