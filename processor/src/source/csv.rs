@@ -41,9 +41,6 @@ struct CsvSource {
 /// Keeps what passes through until a position covers it: the csv crate buffers, and hands out no raw rows.
 struct Tee {
     feed: Feed,
-    /// A line feed is given before the file's own bytes. The csv crate drops a byte order mark from the first bytes
-    /// that it sees; after a restart those are no longer the first bytes of the file.
-    leading_line_end: bool,
     unsettled: Vec<u8>,
     /// Where the row that is being read begins, in `unsettled`.
     row_start: usize,
@@ -55,11 +52,6 @@ struct Tee {
 
 impl Read for Tee {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.leading_line_end {
-            self.leading_line_end = false;
-            buffer[0] = b'\n';
-            return Ok(1);
-        }
         if self.unsettled.len() - self.row_start > self.row_bytes_max + READ_BYTES {
             self.row_too_long = true;
             return Err(io::Error::other("a row without an end"));
@@ -93,7 +85,7 @@ pub(super) fn open(
     let source = CsvSource {
         shape: EventShape::bind(mapping, &columns, path)?,
         row: ByteRecord::new(),
-        settled: u64::from(!at_start),
+        settled: 0,
         covered,
         header_cut_off,
         columns: columns.len(),
@@ -107,15 +99,8 @@ pub(super) fn open(
 
 fn reader(feed: Feed, mapping: &Mapping, limits: Limits) -> csv::Reader<Tee> {
     let row_bytes_max = limits.line_bytes_max;
-    let tee = Tee {
-        leading_line_end: feed.units > 0,
-        feed,
-        unsettled: Vec::new(),
-        row_start: 0,
-        row_bytes_max,
-        row_too_long: false,
-        at_end: false,
-    };
+    let tee =
+        Tee { feed, unsettled: Vec::new(), row_start: 0, row_bytes_max, row_too_long: false, at_end: false };
     csv::ReaderBuilder::new()
         .delimiter(mapping.delimiter)
         .has_headers(false)
