@@ -29,8 +29,8 @@ struct CsvSource {
     settled: u64,
     /// End of what the position may cover, in `Tee::unsettled`.
     covered: usize,
-    /// A row or the header ended with the file instead of a line end.
-    cut_off: bool,
+    /// The header ended with the file instead of a line end.
+    header_cut_off: bool,
     columns: usize,
     shape: EventShape,
     null: Vec<String>,
@@ -41,9 +41,6 @@ struct CsvSource {
 /// Keeps what passes through until a position covers it: the csv crate buffers, and hands out no raw rows.
 struct Tee {
     feed: Feed,
-    /// A line feed is given before the file's own bytes. The csv crate drops a byte order mark from the first bytes
-    /// that it sees; after a restart those are no longer the first bytes of the file.
-    leading_line_end: bool,
     unsettled: Vec<u8>,
     /// Where the row that is being read begins, in `unsettled`.
     row_start: usize,
@@ -55,11 +52,6 @@ struct Tee {
 
 impl Read for Tee {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.leading_line_end {
-            self.leading_line_end = false;
-            buffer[0] = b'\n';
-            return Ok(1);
-        }
         if self.unsettled.len() - self.row_start > self.row_bytes_max + READ_BYTES {
             self.row_too_long = true;
             return Err(io::Error::other("a row without an end"));
@@ -87,15 +79,15 @@ pub(super) fn open(
         read_row(&mut reader(bytes::open_at_start(path)?, mapping, limits), &mut header, 0)?;
     }
     let columns: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-    let cut_off = at_start && rows.get_ref().at_end;
-    let covered = if at_start && !cut_off { index(rows.position().byte()) } else { 0 };
+    let header_cut_off = at_start && rows.get_ref().at_end;
+    let covered = if at_start && !header_cut_off { index(rows.position().byte()) } else { 0 };
     rows.get_mut().feed.lines += newlines(&rows.get_ref().unsettled[..covered]);
     let source = CsvSource {
         shape: EventShape::bind(mapping, &columns, path)?,
         row: ByteRecord::new(),
-        settled: u64::from(!at_start),
+        settled: 0,
         covered,
-        cut_off,
+        header_cut_off,
         columns: columns.len(),
         rows,
         null: mapping.null.clone(),
@@ -107,15 +99,8 @@ pub(super) fn open(
 
 fn reader(feed: Feed, mapping: &Mapping, limits: Limits) -> csv::Reader<Tee> {
     let row_bytes_max = limits.line_bytes_max;
-    let tee = Tee {
-        leading_line_end: feed.units > 0,
-        feed,
-        unsettled: Vec::new(),
-        row_start: 0,
-        row_bytes_max,
-        row_too_long: false,
-        at_end: false,
-    };
+    let tee =
+        Tee { feed, unsettled: Vec::new(), row_start: 0, row_bytes_max, row_too_long: false, at_end: false };
     csv::ReaderBuilder::new()
         .delimiter(mapping.delimiter)
         .has_headers(false)
@@ -163,7 +148,7 @@ impl CsvSource {
             end = index(self.rows.position().byte() - self.settled);
             if !more {
                 complete = true;
-                if !self.cut_off {
+                if !self.header_cut_off {
                     self.covered = end;
                 }
                 break;
@@ -171,10 +156,11 @@ impl CsvSource {
             rows_read += 1;
             self.take_row(first + rows_read, start..end, &mut chunk)?;
             // The csv reader looks for more input only if the row has not ended by then.
-            self.cut_off = self.rows.get_ref().at_end;
-            if !self.cut_off {
-                (self.covered, rows_covered) = (end, rows_read);
+            if self.rows.get_ref().at_end {
+                complete = true;
+                break;
             }
+            (self.covered, rows_covered) = (end, rows_read);
         }
         let tee = self.rows.get_mut();
         tee.feed.consume(&tee.unsettled[..self.covered], rows_covered);

@@ -154,7 +154,11 @@ mod tests {
         progress.show(&tally(7_000), Duration::from_secs(6));
         progress.finish(&tally(11_000), Duration::from_secs(10));
         let shown = String::from_utf8(out.0.lock().expect("one thread").clone()).expect("text");
-        expect_test::expect![[""]].assert_eq(&shown);
+        expect_test::expect![[r#"
+            a.ndjson: 3,011 events (602/s), 10 again, 1 rejected, 5 seconds left
+            a.ndjson: 5,511 events (551/s), 10 again, 1 rejected, 10 seconds
+        "#]]
+        .assert_eq(&shown);
     }
 
     #[test]

@@ -125,6 +125,30 @@ fn an_unclosed_quote_never_swallows_rows_in_silence() {
 }
 
 #[test]
+fn a_mark_inside_the_file_is_content_wherever_a_run_resumes() {
+    let map = mapping(&format!("format = \"csv\"\n{EVENT}[data]\na = \"a\"\n"));
+    let file = TestFile::new("a.csv", "a\n1\n\u{feff}2\n");
+    let one_row = super::Limits { chunk_records_max: 1, ..SMALL };
+    let (mut source, _) = file.try_open(Some(&map), None, one_row).expect("a readable file");
+    let first = source.next_chunk().expect("readable").expect("a chunk");
+    let (mut resumed, _) = file.open(Some(&map), Some(&first.position));
+    let expected = super::items(&rest(source.as_mut()));
+    assert_eq!(super::items(&rest(resumed.as_mut())), expected);
+    assert!(expected[0].text.contains("\u{feff}2"), "{}", expected[0].text);
+}
+
+#[test]
+fn a_header_that_was_still_being_written_is_read_again() {
+    let map = mapping(&format!("format = \"csv\"\n{EVENT}[data]\na = \"a\"\n"));
+    let file = TestFile::new("a.csv", "\u{feff}a,b");
+    let at = rest(file.open(Some(&map), None).0.as_mut()).pop().expect("a chunk").position;
+    assert_eq!((at.units, at.complete), (0, true));
+    file.write("\u{feff}a,b2\n1,2\n");
+    let (mut source, opened) = file.open(Some(&map), Some(&at));
+    assert_eq!((opened, super::items(&rest(source.as_mut())).len()), (Opened::Fresh, 1));
+}
+
+#[test]
 fn a_finished_file_is_unchanged_whatever_its_line_ends() {
     let map = mapping(&format!("format = \"csv\"\n{EVENT}[data]\na = \"a\"\n"));
     for text in ["a\n1\n2\n", "a\r\n1\r\n2\r\n", "a\n1\n\n\n", "a\n"] {

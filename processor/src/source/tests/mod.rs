@@ -2,6 +2,7 @@
 
 mod csv;
 mod lines;
+mod mapping;
 mod ndjson;
 mod parquet;
 mod properties;
