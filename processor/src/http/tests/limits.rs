@@ -166,7 +166,7 @@ async fn one_request_too_many_is_told_so_and_probes_still_answer() {
     let served = start_with(super::Http { requests_max: 1, ..settings() }, Vec::new());
     let url = served.url("/v1/rated-summaries?wait=30");
     let waiting = tokio::spawn(answer(served.client.get(url)));
-    served.memory.read.notified().await;
+    served.memory.was_read().await;
     assert_eq!(served.get("/v1/usage").await.0, 503);
     assert_eq!(served.get("/healthz").await.0, 200);
     served.memory.add_rated("{}");
