@@ -73,6 +73,12 @@ async fn a_bomb_is_refused_before_it_unfolds() {
         let (status, _) = compressed(&served, encoding, body).await;
         assert_eq!(status, 413, "{encoding}");
     }
+    // Small enough by itself, and still not what usage looks like.
+    for body in [gzip(&zeros[..REQUEST_BYTES_MAX / 2]), gzip(&zeros[..128 * 1024])] {
+        let (status, problem) = compressed(&served, "gzip", body).await;
+        assert_eq!(status, 413);
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("100 times")), "{problem}");
+    }
     assert_eq!(served.memory.requests(), 0);
 }
 
