@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
+use axum_server::Handle;
 use axum_server::accept::{Accept, DefaultAcceptor};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -114,19 +114,14 @@ impl Listening {
             .header_read_timeout(self.settings.header_timeout);
         let service = router.into_make_service();
         match self.tls {
-            None => http1(server.acceptor(room)).serve(service).await,
+            None => server.acceptor(room).serve(service).await,
             Some(tls) => {
                 let tls =
                     RustlsAcceptor::new(tls).handshake_timeout(self.settings.header_timeout).acceptor(room);
-                http1(server.acceptor(tls)).serve(service).await
+                server.acceptor(tls).serve(service).await
             }
         }
     }
-}
-
-/// Setting an acceptor forgets the choice of protocol, so it is made again.
-fn http1<A>(server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
-    server.http1_only()
 }
 
 fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, ServeError> {

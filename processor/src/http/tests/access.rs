@@ -156,7 +156,7 @@ fn an_unusable_certificate_stops_the_start_and_is_named() {
 async fn a_stop_releases_those_who_wait_and_ends() {
     let mut served = start();
     let waiting = tokio::spawn(answer(served.client.get(served.url("/v1/rated-summaries?wait=30"))));
-    served.memory.read.notified().await;
+    served.memory.was_read().await;
     served.stop.take().expect("not stopped yet").send(()).expect("served");
     let (status, page) = waiting.await.expect("no panic");
     assert_eq!((status, &page["items"]), (200, &serde_json::json!([])));

@@ -73,6 +73,12 @@ async fn a_bomb_is_refused_before_it_unfolds() {
         let (status, _) = compressed(&served, encoding, body).await;
         assert_eq!(status, 413, "{encoding}");
     }
+    // Small enough by itself, and still not what usage looks like.
+    for body in [gzip(&zeros[..REQUEST_BYTES_MAX / 2]), gzip(&zeros[..128 * 1024])] {
+        let (status, problem) = compressed(&served, "gzip", body).await;
+        assert_eq!(status, 413);
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("100 times")), "{problem}");
+    }
     assert_eq!(served.memory.requests(), 0);
 }
 
@@ -166,7 +172,7 @@ async fn one_request_too_many_is_told_so_and_probes_still_answer() {
     let served = start_with(super::Http { requests_max: 1, ..settings() }, Vec::new());
     let url = served.url("/v1/rated-summaries?wait=30");
     let waiting = tokio::spawn(answer(served.client.get(url)));
-    served.memory.read.notified().await;
+    served.memory.was_read().await;
     assert_eq!(served.get("/v1/usage").await.0, 503);
     assert_eq!(served.get("/healthz").await.0, 200);
     served.memory.add_rated("{}");

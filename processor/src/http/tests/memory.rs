@@ -22,7 +22,7 @@ pub struct Memory {
     state: Mutex<State>,
     added: watch::Sender<u64>,
     /// Told each time rated summaries are read.
-    pub read: Notify,
+    read: Notify,
 }
 
 #[derive(Default)]
@@ -61,6 +61,12 @@ impl Memory {
 
     pub fn acknowledged(&self) -> Vec<Acknowledgement> {
         self.state().acknowledged.clone()
+    }
+
+    /// Returns once rated summaries have been read.
+    pub async fn was_read(&self) {
+        let read = tokio::time::timeout(std::time::Duration::from_secs(30), self.read.notified());
+        read.await.expect("a reader comes");
     }
 
     pub fn add_rated(&self, wire: &str) {

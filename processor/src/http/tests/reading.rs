@@ -25,7 +25,7 @@ async fn rated_summaries_come_in_order_page_by_page_with_their_own_bytes() {
 async fn a_reader_who_waits_is_woken() {
     let served = start();
     let waiting = tokio::spawn(answer(served.client.get(served.url("/v1/rated-summaries?after=0&wait=30"))));
-    served.memory.read.notified().await;
+    served.memory.was_read().await;
     served.memory.add_rated("{}");
     let (_, page) = waiting.await.expect("no panic");
     assert_eq!(page["items"][0]["cursor"], 1, "woken, not timed out: {page}");
