@@ -312,7 +312,7 @@ fn everything_else_is_content() {
 enum Tree {
     Null,
     Boolean(bool),
-    Number(i64, u8),
+    Number(i64, u32),
     Text(String),
     Array(Vec<Tree>),
     Object(std::collections::BTreeMap<String, Tree>),
@@ -322,7 +322,7 @@ fn trees() -> impl Strategy<Value = Tree> {
     let leaf = prop_oneof![
         Just(Tree::Null),
         any::<bool>().prop_map(Tree::Boolean),
-        (any::<i64>(), 0..20_u8).prop_map(|(mantissa, scale)| Tree::Number(mantissa, scale)),
+        (any::<i64>(), 0..20_u32).prop_map(|(mantissa, scale)| Tree::Number(mantissa, scale)),
         ".{0,8}".prop_map(Tree::Text),
     ];
     leaf.prop_recursive(4, 40, 6, |inner| {
@@ -341,7 +341,7 @@ impl Tree {
         match self {
             Self::Null => "null".into(),
             Self::Boolean(value) => value.to_string(),
-            Self::Number(mantissa, scale) if style % 3 == 0 => format!("{mantissa}00e-{}", scale + 2),
+            Self::Number(mantissa, scale) if style % 3 == 0 => format!("{mantissa}e-{scale}"),
             Self::Number(mantissa, scale) if style % 3 == 1 => format!("{mantissa}.000E-{scale}"),
             Self::Number(mantissa, scale) => {
                 format!("{}e+{}", tidemark_schemas::Decimal::new(i128::from(*mantissa), scale + 4), 4)
