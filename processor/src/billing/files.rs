@@ -183,10 +183,12 @@ mod tests {
     }
 
     fn accepted(answers: &[Answer]) -> Vec<&str> {
-        let reference = |answer| match answer {
-            &Answer::Accepted { ref reference } => reference.as_str(),
-            other => panic!("{other:?}"),
-        };
+        fn reference(answer: &Answer) -> &str {
+            match answer {
+                Answer::Accepted { reference } => reference,
+                other => panic!("{other:?}"),
+            }
+        }
         answers.iter().map(reference).collect()
     }
 

@@ -73,8 +73,10 @@ mod tests {
     #[test]
     fn a_half_written_file_is_never_seen() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join(".a.ndjson.tmp"), b"half").expect("written");
+        let half = folder.path().join(".b.ndjson.tmp");
+        fs::write(&half, b"half").expect("written");
         assert_eq!(open_folder(folder.path()), Ok(vec![]));
+        assert!(!half.exists(), "what a crash left behind is removed");
         write(folder.path(), "a.ndjson", b"whole\n").expect("written");
         assert_eq!(open_folder(folder.path()), Ok(vec!["a.ndjson".into()]));
         assert_eq!(read(&folder.path().join("a.ndjson")), Ok(b"whole\n".to_vec()));

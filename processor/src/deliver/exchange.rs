@@ -220,9 +220,9 @@ mod tests {
         for local in ["http://127.0.0.1:8080/x", "http://[::1]:8080/x", "http://localhost/x"] {
             assert_eq!(opened(local, false), Ok(local.into()));
         }
-        let shown = "http://127.0.0.1.example/x".to_owned();
-        assert_eq!(opened(&shown, false), Err(EndpointError::NotEncrypted { shown: shown.clone() }));
-        assert_eq!(opened(&shown, true), Ok(shown));
+        let shown = "http://127.0.0.1.example/x";
+        assert_eq!(opened(shown, false), Err(EndpointError::NotEncrypted { shown: shown.into() }));
+        assert_eq!(opened(shown, true), Ok(shown.into()));
         for url in ["ftp://b.example/", "b.example", ""] {
             assert!(matches!(opened(url, true), Err(EndpointError::NotAnAddress { .. })), "{url}");
         }

@@ -211,7 +211,12 @@ impl Inner {
             return Ok(None);
         }
         if reply.status != reqwest::StatusCode::OK {
-            return Err(self.without_effect(row, &reply));
+            // A look-up that is refused says nothing about the entry: it may be in effect, so it is never parked for this.
+            let (to, record, reason) = (self.to(), row.id.clone(), excerpt(&reply));
+            return Err(match self.without_effect(row, &reply) {
+                Failure::Refused { .. } => Failure::NotAdmitted { to, record, reason },
+                failure => failure,
+            });
         }
         serde_json::from_slice(&reply.body).map(Some).map_err(|error| Failure::NotInEffect {
             to: self.to(),

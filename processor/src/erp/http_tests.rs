@@ -44,6 +44,8 @@ struct Ledger {
     cues: Mutex<VecDeque<Cue>>,
     /// Every posting, repetitions too: what an auditor would find.
     booked: Mutex<Vec<v1::JournalEntry>>,
+    /// What the next look-ups answer instead; 0 is the truth.
+    looks: Mutex<VecDeque<u16>>,
     standings: Mutex<BTreeMap<String, serde_json::Value>>,
     keys: Mutex<BTreeMap<String, ()>>,
     posts: Mutex<u32>,
@@ -118,6 +120,9 @@ async fn take(Shared(ledger): Shared<Arc<Ledger>>, headers: HeaderMap, body: Byt
 }
 
 async fn find(Shared(ledger): Shared<Arc<Ledger>>, Path(id): Path<String>) -> Response {
+    if let Some(status) = locked(&ledger.looks).pop_front().filter(|status| *status != 0) {
+        return StatusCode::from_u16(status).expect("a status").into_response();
+    }
     match locked(&ledger.standings).get(&id) {
         Some(standing) => axum::Json(standing.clone()).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
@@ -142,12 +147,17 @@ async fn serve(cues: &[Cue]) -> (Arc<Ledger>, String) {
 
 /// A process that has just started: it remembers nothing of earlier requests.
 fn started(url: &str) -> ErpHttp {
+    // Longer than a busy test machine ever takes to answer.
+    started_with(url, 30_000)
+}
+
+fn started_with(url: &str, answer_ms: u64) -> ErpHttp {
     let config = ErpHttpConfig {
         url: url.into(),
         bearer_token: Some(BearerToken("s3cret".into())),
         plain_http: false,
         request_limit_ms: 3_600_000,
-        timeouts: Timeouts { connect_ms: 5_000, answer_ms: 300 },
+        timeouts: Timeouts { connect_ms: 5_000, answer_ms },
     };
     ErpHttp::new(config, noon).expect("an address")
 }
@@ -248,7 +258,7 @@ async fn an_id_that_is_taken_by_other_content_is_a_conflict() {
 #[tokio::test]
 async fn a_commit_after_hang_up_is_found_and_not_doubled() {
     let (ledger, url) = serve(&[Cue::BookAfterHangUp]).await;
-    let erp = started(&url);
+    let erp = started_with(&url, 1_000);
     // The answer never comes; the second attempt must not post while the first may still take effect.
     for _ in 0..2 {
         let answers = send(&erp, &["je-1"]).await;
@@ -309,6 +319,20 @@ async fn a_gateways_error_may_hide_an_effect() {
         assert!(matches!(failure(&send(&erp, &["je-1"]).await[0]), Failure::Uncertain { .. }));
     }
     assert_eq!(counts(&ledger).0, 1, "not posted again while the first may take effect");
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_looked_up_is_neither_accepted_nor_parked() {
+    for status in [400, 401, 429, 500] {
+        let (ledger, url) = serve(&[]).await;
+        let erp = started(&url);
+        // The look-up before the post tells the truth, the one after it fails.
+        locked(&ledger.looks).extend([0, status]);
+        let answers = send(&erp, &["je-1"]).await;
+        assert_eq!(failure(&answers[0]).remedy(), Remedy::ResendSameBytes, "{status}");
+        assert_eq!(send(&erp, &["je-1"]).await, [accepted()]);
+        assert_eq!(counts(&ledger), (1, 1));
+    }
 }
 
 #[test]
