@@ -98,7 +98,14 @@ pub fn events_of(row: &[u8]) -> Result<Vec<ArchivedEvent>, Damaged> {
         let bits = (mask[event / 4] >> (2 * (event % 4))) & 3;
         if bits != 0 {
             let (tenant, origin) = (tenant.clone(), origin.clone());
-            events.push(ArchivedEvent { tenant, origin, received_at, place, counted: bits == 1, raw: raw.to_vec() });
+            events.push(ArchivedEvent {
+                tenant,
+                origin,
+                received_at,
+                place,
+                counted: bits == 1,
+                raw: raw.to_vec(),
+            });
         }
     }
     body.finish()?;
@@ -153,9 +160,16 @@ mod tests {
     #[test]
     fn what_was_kept_comes_back() {
         let compressed = compress(&block(&["a", "bb", "", "dddd", "e"]));
-        let kept = [Some(Fate::Counted), None, Some(Fate::Parked(ExceptionKind::TooLate)), None, Some(Fate::Counted)];
+        let kept = [
+            Some(Fate::Counted),
+            None,
+            Some(Fate::Parked(ExceptionKind::TooLate)),
+            None,
+            Some(Fate::Counted),
+        ];
         let events = events_of(&block_row(&kept, &compressed)).expect("reads back");
-        let told: Vec<_> = events.iter().map(|e| (e.place, e.counted, String::from_utf8_lossy(&e.raw))).collect();
+        let told: Vec<_> =
+            events.iter().map(|e| (e.place, e.counted, String::from_utf8_lossy(&e.raw))).collect();
         assert_eq!(told, [(1, true, "a".into()), (3, false, "".into()), (5, true, "e".into())]);
         assert_eq!(events[0].received_at, ReceiveTime::from_micros(77));
     }

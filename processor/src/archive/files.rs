@@ -124,7 +124,8 @@ impl Archiver {
         let (path, unfinished) = (self.folder.join(name), self.folder.join(format!("{name}.tmp")));
         let io = |source| ArchiveError::Io { path: unfinished.clone(), source };
         let file = File::create(&unfinished).map_err(io)?;
-        let manifest = write_parquet(&file, events).map_err(|source| ArchiveError::Parquet { path: unfinished.clone(), source })?;
+        let manifest = write_parquet(&file, events)
+            .map_err(|source| ArchiveError::Parquet { path: unfinished.clone(), source })?;
         file.sync_all().map_err(io)?;
         std::fs::rename(&unfinished, &path).map_err(io)?;
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io)?;
@@ -136,7 +137,8 @@ impl Archiver {
 #[must_use]
 pub fn schema() -> Arc<Schema> {
     let text = |name: &str| Field::new(name, DataType::Utf8, false);
-    let time = |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false);
+    let time =
+        |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false);
     Arc::new(Schema::new(vec![
         text("tenant"),
         text("source"),
@@ -175,7 +177,8 @@ fn batch(events: &[ArchivedEvent], manifest: &mut Manifest) -> RecordBatch {
     let mut received_at = TimestampMicrosecondBuilder::new().with_timezone("UTC");
     let mut place = UInt64Builder::new();
     for event in events {
-        let attributes: EventRef = envelope(&event.raw).expect("archived events were decoded when they were taken");
+        let attributes: EventRef =
+            envelope(&event.raw).expect("archived events were decoded when they were taken");
         tenant.append_value(&event.tenant);
         source.append_value(&attributes.source);
         id.append_value(&attributes.id);

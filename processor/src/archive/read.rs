@@ -53,7 +53,8 @@ pub fn find_event(
     }
     for (name, _) in manifests(store)? {
         let mut in_file = None;
-        let may_hold = |builder: &ParquetRecordBatchReaderBuilder<File>, group: usize| may_hold_id(builder, group, id);
+        let may_hold =
+            |builder: &ParquetRecordBatchReaderBuilder<File>, group: usize| may_hold_id(builder, group, id);
         each_in_file(&folder.join(&name), may_hold, &mut |event| {
             if in_file.is_none() && is_it(&event) {
                 in_file = Some(event);
@@ -82,7 +83,8 @@ pub fn events_between(
         }
     };
     for (name, manifest) in manifests(store)? {
-        let overlaps = manifest.oldest_micros < span.end.micros() && span.start.micros() <= manifest.newest_micros;
+        let overlaps =
+            manifest.oldest_micros < span.end.micros() && span.start.micros() <= manifest.newest_micros;
         if overlaps {
             each_in_file(&folder.join(&name), |_, _| Ok(true), &mut take_inside)?;
         }
@@ -116,7 +118,8 @@ fn manifests(store: &dyn KeyValue) -> Result<Vec<(String, Manifest)>, ArchiveErr
                 key: String::from_utf8_lossy(&row.key).into_owned(),
                 reason,
             };
-            let manifest = serde_json::from_slice(&row.value).map_err(|error| undecodable(error.to_string()))?;
+            let manifest =
+                serde_json::from_slice(&row.value).map_err(|error| undecodable(error.to_string()))?;
             all.push((String::from_utf8_lossy(&row.key).into_owned(), manifest));
         }
         if is_last {
@@ -174,7 +177,11 @@ fn each_in_file(
     Ok(())
 }
 
-fn may_hold_id(builder: &ParquetRecordBatchReaderBuilder<File>, group: usize, id: &str) -> Result<bool, ParquetError> {
+fn may_hold_id(
+    builder: &ParquetRecordBatchReaderBuilder<File>,
+    group: usize,
+    id: &str,
+) -> Result<bool, ParquetError> {
     let column = builder.parquet_schema().columns().iter().position(|column| column.name() == "id");
     let Some(column) = column else { return Ok(true) };
     let filter = builder.get_row_group_column_bloom_filter(group, column)?;
@@ -183,9 +190,12 @@ fn may_hold_id(builder: &ParquetRecordBatchReaderBuilder<File>, group: usize, id
 
 fn each_row(batch: &RecordBatch, take: &mut dyn FnMut(ArchivedEvent)) -> Result<(), ParquetError> {
     let column = |name: &str| {
-        batch.column_by_name(name).ok_or_else(|| ParquetError::General(format!("the column `{name}` is missing")))
+        batch
+            .column_by_name(name)
+            .ok_or_else(|| ParquetError::General(format!("the column `{name}` is missing")))
     };
-    let text = |name: &str| -> Result<StringArray, ParquetError> { Ok(column(name)?.as_string::<i32>().clone()) };
+    let text =
+        |name: &str| -> Result<StringArray, ParquetError> { Ok(column(name)?.as_string::<i32>().clone()) };
     let (tenant, origin, fate, event) = (text("tenant")?, text("origin")?, text("fate")?, text("event")?);
     let received_at = column("received_at")?.as_primitive::<TimestampMicrosecondType>().clone();
     let place = column("place")?.as_primitive::<UInt64Type>().clone();

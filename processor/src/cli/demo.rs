@@ -54,7 +54,11 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     logging::start(config.log)?;
     let _ = registry::install(&[])?;
     let engine = Arc::new(Engine::start(&config, false)?);
-    eprintln!("Playing {} calls of an hour through the whole path, state in {} …", args.calls, args.data.display());
+    eprintln!(
+        "Playing {} calls of an hour through the whole path, state in {} …",
+        args.calls,
+        args.data.display()
+    );
     let archiving = start_archiving(&engine);
     let started = Instant::now();
     let (fed, truth) = play(args, &engine, "first run")?;
@@ -66,7 +70,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let (again, _) = play(args, &engine, "second run")?;
     let second = settle(&engine, &config)?;
     archiving.stop()?;
-    let engine = Arc::into_inner(engine).context("the archiver still holds the processor; this is a fault of ours")?;
+    let engine =
+        Arc::into_inner(engine).context("the archiver still holds the processor; this is a fault of ours")?;
     engine.stop();
     let rendered = page.render(Colour::of_standard_output());
     print!("{}", rendered.text);
@@ -87,7 +92,8 @@ fn set_up(data: &Path) -> anyhow::Result<Config> {
         std::fs::remove_dir_all(data).with_context(|| format!("cannot empty {}", data.display()))?;
     }
     let catalog_dir = data.join("catalog");
-    std::fs::create_dir_all(&catalog_dir).with_context(|| format!("cannot make {}", catalog_dir.display()))?;
+    std::fs::create_dir_all(&catalog_dir)
+        .with_context(|| format!("cannot make {}", catalog_dir.display()))?;
     std::fs::write(&marker, "tidemark demo empties this folder\n")?;
     for file in catalog::files() {
         std::fs::write(catalog_dir.join(file.name), file.text)?;
@@ -147,7 +153,8 @@ impl Source for TraceSource {
             return Ok(None);
         }
         self.units += text.len() as u64;
-        let position = Position { units: self.units, place: self.place, prefix_digest: [0; 32], complete: false };
+        let position =
+            Position { units: self.units, place: self.place, prefix_digest: [0; 32], complete: false };
         Ok(Some(Chunk { text, records, damaged: Vec::new(), position }))
     }
 
@@ -212,7 +219,8 @@ fn page(
     let (books, by_customer) = books(&*engine.store, truth)?;
     let progress = engine.handle.snapshot().progress;
     let outbox_waiting = progress.rated - progress.billed + progress.journal - progress.booked;
-    let used = usage(&*engine.store, &engine.intake.preparer().terms, &Scope::Every, &UsageFilter::default())?;
+    let used =
+        usage(&*engine.store, &engine.intake.preparer().terms, &Scope::Every, &UsageFilter::default())?;
     let tokens = |meter: &str| -> anyhow::Result<u64> {
         let of_meter = used.iter().filter(|row| row.meter == meter);
         of_meter.map(|row| Ok(row.quantity.parse::<u64>()?)).sum()
@@ -237,7 +245,10 @@ fn page(
         lag: Lag { outbox_waiting, ..lag },
         fates: Compared { product: fates(engine)?, truth: truth.into() },
         prompt_tokens: Compared { product: tokens("prompt_tokens")?, truth: truth.prompt_tokens() },
-        completion_tokens: Compared { product: tokens("completion_tokens")?, truth: truth.completion_tokens() },
+        completion_tokens: Compared {
+            product: tokens("completion_tokens")?,
+            truth: truth.completion_tokens(),
+        },
         money: books,
         top: top.collect(),
         folders: vec![
@@ -280,7 +291,9 @@ fn books(store: &dyn KeyValue, truth: &Truth) -> anyhow::Result<(Books, BTreeMap
     let accepted: std::collections::BTreeSet<String> = crate::partition::load_all(store, Keyspace::Receipt)?
         .into_values()
         .map(|value| serde_json::from_slice::<v1::Receipt>(&value))
-        .filter_map(|receipt| receipt.ok().filter(|receipt| receipt.outcome == "accepted").map(|receipt| receipt.record))
+        .filter_map(|receipt| {
+            receipt.ok().filter(|receipt| receipt.outcome == "accepted").map(|receipt| receipt.record)
+        })
         .collect();
     let (mut rated, mut billed, mut lines) = (0_i128, 0_i128, 0_u64);
     let mut by_customer: BTreeMap<String, i128> = BTreeMap::new();
@@ -308,7 +321,8 @@ fn books(store: &dyn KeyValue, truth: &Truth) -> anyhow::Result<(Books, BTreeMap
 }
 
 fn second_run(totals: &Totals, unchanged: bool) -> String {
-    let (mark, verdict) = if unchanged { ("✓", "nothing has changed") } else { ("✗", "SOMETHING HAS CHANGED") };
+    let (mark, verdict) =
+        if unchanged { ("✓", "nothing has changed") } else { ("✗", "SOMETHING HAS CHANGED") };
     format!(
         "{mark} Second run of the same hour: {} records, {} counted, {} again, {} rejected, {} exceptions: {verdict}\n",
         totals.received(),
@@ -331,8 +345,11 @@ fn next(data: &Path) -> [Named; 2] {
 }
 
 fn print_next(data: &Path) {
-    let binary = std::env::current_exe().map_or_else(|_| "tidemark".into(), |path| path.display().to_string());
+    let binary =
+        std::env::current_exe().map_or_else(|_| "tidemark".into(), |path| path.display().to_string());
     let data = data.display();
     println!("Start the service:\n  {binary} serve --data {data} --catalog {data}/catalog\n");
-    println!("and send it an event:\n  curl -sS http://127.0.0.1:8080/v1/events -H 'content-type: application/cloudevents+json' -d '{{\"specversion\":\"1.0\",\"id\":\"hello-1\",\"source\":\"/readme\",\"type\":\"llm.request\",\"subject\":\"user-00001\",\"time\":\"2026-10-01T13:00:00Z\",\"data\":{{\"model\":\"m\",\"prompt_tokens\":12,\"completion_tokens\":3}}}}'");
+    println!(
+        "and send it an event:\n  curl -sS http://127.0.0.1:8080/v1/events -H 'content-type: application/cloudevents+json' -d '{{\"specversion\":\"1.0\",\"id\":\"hello-1\",\"source\":\"/readme\",\"type\":\"llm.request\",\"subject\":\"user-00001\",\"time\":\"2026-10-01T13:00:00Z\",\"data\":{{\"model\":\"m\",\"prompt_tokens\":12,\"completion_tokens\":3}}}}'"
+    );
 }

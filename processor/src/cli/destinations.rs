@@ -6,12 +6,14 @@ use tidemark_schemas::outbox::Destination;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::billing::{BillingFiles, BillingWebhook, SigningSecret, WebhookConfig};
+use crate::billing::signature::SigningSecret;
+use crate::billing::{BillingFiles, BillingWebhook, WebhookConfig};
 use crate::clock;
 use crate::config::{Billing, Config, Erp};
 use crate::deliver::exchange::Timeouts;
 use crate::deliver::{Delivery, DeliveryConfig, DeliveryError, Drained, Sink, drain};
-use crate::erp::{BearerToken, ErpHttp, ErpHttpConfig, JournalFiles};
+use crate::erp::http::BearerToken;
+use crate::erp::{ErpHttp, ErpHttpConfig, JournalFiles};
 use crate::service::{Engine, OutboxRows};
 
 /// Milliseconds that an ERP adapter may go on with a request whose client has hung up.
@@ -41,7 +43,11 @@ fn drained<S: Sink>(engine: &Engine, destination: Destination, sink: S) -> Resul
     drain(delivery(engine.outbox(), destination, sink))
 }
 
-fn delivery<S: Sink>(outbox: OutboxRows, destination: Destination, sink: S) -> Delivery<OutboxRows, OutboxRows, S> {
+fn delivery<S: Sink>(
+    outbox: OutboxRows,
+    destination: Destination,
+    sink: S,
+) -> Delivery<OutboxRows, OutboxRows, S> {
     Delivery::new(destination, outbox.clone(), outbox, sink, clock::now, DeliveryConfig::default())
 }
 
@@ -55,7 +61,9 @@ pub fn start_all(
     stop: &watch::Receiver<bool>,
 ) -> anyhow::Result<Vec<JoinHandle<Result<(), DeliveryError>>>> {
     let billing = match &config.billing {
-        Billing::File { directory } => Some(start(engine, Destination::Billing, BillingFiles::open(directory)?, stop)),
+        Billing::File { directory } => {
+            Some(start(engine, Destination::Billing, BillingFiles::open(directory)?, stop))
+        }
         Billing::Webhook { .. } => Some(start(engine, Destination::Billing, webhook(config)?, stop)),
         Billing::Pull => None,
     };

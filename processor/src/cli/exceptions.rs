@@ -53,7 +53,10 @@ enum ExceptionsCommand {
 
 fn kind_of(text: &str) -> Result<ExceptionKind, String> {
     let names: Vec<_> = ExceptionKind::ALL.iter().map(|kind| kind.name()).collect();
-    ExceptionKind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("one of {}", names.join(", ")))
+    ExceptionKind::ALL
+        .into_iter()
+        .find(|kind| kind.name() == text)
+        .ok_or_else(|| format!("one of {}", names.join(", ")))
 }
 
 /// # Errors
@@ -85,7 +88,8 @@ pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
             let config = place.config()?;
             logging::start(config.log)?;
             let engine = open(place)?;
-            let selection = ReplaySelection { ids: ids.clone(), kind: kind.map(|kind| kind.name().to_owned()) };
+            let selection =
+                ReplaySelection { ids: ids.clone(), kind: kind.map(|kind| kind.name().to_owned()) };
             let report = replay(&*engine.store, &engine.handle, &engine.intake, &Scope::Every, &selection)?;
             destinations::drain_all(&engine, &config)?;
             engine.stop();
@@ -107,7 +111,10 @@ fn open(place: &Place) -> anyhow::Result<Engine> {
 fn show(record: &ExceptionRecord) {
     println!("{}  {}  {}", record.id, record.kind, record.status);
     if let Some(event) = &record.event {
-        println!("    event     {} {} ({}, {}, {})", event.source, event.id, event.event_type, event.subject, event.time);
+        println!(
+            "    event     {} {} ({}, {}, {})",
+            event.source, event.id, event.event_type, event.subject, event.time
+        );
     }
     if let Some(meter) = &record.meter {
         println!("    meter     {meter}");

@@ -48,7 +48,9 @@ pub struct IngestArgs {
 
 fn format_of(text: &str) -> Result<Format, String> {
     let all = [Format::Ndjson, Format::Csv, Format::Parquet, Format::Lines];
-    all.into_iter().find(|format| format.name() == text).ok_or_else(|| "one of ndjson, csv, parquet, lines".into())
+    all.into_iter()
+        .find(|format| format.name() == text)
+        .ok_or_else(|| "one of ndjson, csv, parquet, lines".into())
 }
 
 /// What a run came to.
@@ -98,13 +100,19 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     let archiving = start_archiving(&engine);
     let ingested = ingest_all(args, &engine, &tenant, mapping.as_ref());
     archiving.stop()?;
-    let engine = Arc::into_inner(engine).context("the archiver still holds the processor; this is a fault of ours")?;
+    let engine =
+        Arc::into_inner(engine).context("the archiver still holds the processor; this is a fault of ours")?;
     let finished = ingested.and_then(|totals| finish(args, &engine, &config, totals));
     engine.stop();
     finished
 }
 
-fn ingest_all(args: &IngestArgs, engine: &Engine, tenant: &TenantId, mapping: Option<&Mapping>) -> anyhow::Result<Totals> {
+fn ingest_all(
+    args: &IngestArgs,
+    engine: &Engine,
+    tenant: &TenantId,
+    mapping: Option<&Mapping>,
+) -> anyhow::Result<Totals> {
     let mut all = Totals::default();
     for path in &args.files {
         let of_mapping = mapping.map(|mapping| mapping.format);
@@ -133,7 +141,11 @@ fn ingest_file(
         Opened::Fresh => {}
         Opened::Resumed { from } => eprintln!("{}: going on after record {}", source.name(), from.place),
         Opened::Unchanged { at } => {
-            eprintln!("{}: nothing new since all {} records were taken; nothing has changed", source.name(), at.place);
+            eprintln!(
+                "{}: nothing new since all {} records were taken; nothing has changed",
+                source.name(),
+                at.place
+            );
         }
         Opened::Replaced { before } => eprintln!(
             "{}: another file than the one of which {} records were taken; read from its beginning",
@@ -183,7 +195,10 @@ pub fn feed(
                     crate::observe::batch_received(chunk.text.len());
                     totals.bytes += chunk.text.len() as u64;
                     let read = Read { units: chunk.position.units, at: Instant::now() };
-                    prepared.push_back((read, engine.intake.submit(raw_block(tenant, source.name(), chunk, position_name))));
+                    prepared.push_back((
+                        read,
+                        engine.intake.submit(raw_block(tenant, source.name(), chunk, position_name)),
+                    ));
                 }
                 None => more = false,
             }
@@ -200,7 +215,10 @@ pub fn feed(
         }
         let is_full = committed.len() >= CHUNKS_IN_FLIGHT_MAX / 2 || (!more && prepared.is_empty());
         if is_full && let Some((read, answer)) = committed.pop_front() {
-            let taken = answer.recv().context("the partition is gone")?.map_err(|error| anyhow::anyhow!("{error}"))?;
+            let taken = answer
+                .recv()
+                .context("the partition is gone")?
+                .map_err(|error| anyhow::anyhow!("{error}"))?;
             totals.add(&taken);
             latency.saturating_record(u64::try_from(read.at.elapsed().as_micros()).unwrap_or(u64::MAX));
             show(&totals, read.units);
@@ -221,8 +239,8 @@ fn raw_block(tenant: &TenantId, origin: &str, chunk: Chunk, position_name: Optio
         let kept = chunk.text[damaged.range.start as usize..damaged.range.end as usize].to_vec();
         Damaged { place: damaged.place, kept, code: damaged.code, reason: damaged.reason }
     });
-    let position =
-        position_name.map(|name| Position { source: name.to_owned(), bytes: position_bytes(&chunk.position) });
+    let position = position_name
+        .map(|name| Position { source: name.to_owned(), bytes: position_bytes(&chunk.position) });
     RawBlock {
         tenant: tenant.clone(),
         origin: origin.to_owned(),
@@ -250,12 +268,21 @@ fn position_bytes(position: &source::Position) -> Vec<u8> {
 }
 
 fn position_from(bytes: &[u8]) -> anyhow::Result<source::Position> {
-    let number = |at: usize| bytes.get(at..at + 8).and_then(|part| part.first_chunk::<8>()).map(|part| u64::from_be_bytes(*part));
+    let number = |at: usize| {
+        bytes.get(at..at + 8).and_then(|part| part.first_chunk::<8>()).map(|part| u64::from_be_bytes(*part))
+    };
     let parse = || {
         let prefix_digest = *bytes.get(16..48)?.first_chunk::<32>()?;
-        Some(source::Position { units: number(0)?, place: number(8)?, prefix_digest, complete: *bytes.get(48)? == 1 })
+        Some(source::Position {
+            units: number(0)?,
+            place: number(8)?,
+            prefix_digest,
+            complete: *bytes.get(48)? == 1,
+        })
     };
-    parse().filter(|_| bytes.len() == 49).context("the stored position of this file is damaged; restore the data folder")
+    parse()
+        .filter(|_| bytes.len() == 49)
+        .context("the stored position of this file is damaged; restore the data folder")
 }
 
 /// Archives while events come in, so that the end is not a wait.

@@ -37,6 +37,8 @@ pub fn run(args: &KeysArgs) -> anyhow::Result<ExitCode> {
     println!("{text}");
     eprintln!("The line above is the key. It is shown this once; give it to its holder.");
     eprintln!("Add this to the configuration file:\n");
-    eprintln!("[[api_key]]\nid = \"{id}\"\ntenant = \"{tenant}\"\nroles = [\"ingest\", \"read\"]\nhash = \"{hash}\"");
+    eprintln!(
+        "[[api_key]]\nid = \"{id}\"\ntenant = \"{tenant}\"\nroles = [\"ingest\", \"read\"]\nhash = \"{hash}\""
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it failed, and standard error says what, where and what to do; 2 the arguments are wrong.
 
 mod check;
+mod chores;
 mod demo;
 mod destinations;
 mod exceptions;

@@ -33,14 +33,22 @@ pub fn run(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
     let report = reconcile(&*engine.store, &progress, engine.archive_folder.is_some(), &Scope::Every);
     engine.stop();
     let report = report?;
-    if args.json { println!("{}", serde_json::to_string_pretty(&report)?) } else { show(&report) }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?)
+    } else {
+        show(&report)
+    }
     Ok(if report.ties_out { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn show(report: &Reconciliation) {
     for check in &report.checks {
         let mark = if check.ties_out { "✓" } else { "✗" };
-        let in_flight = if check.in_flight == "0" { String::new() } else { format!(", {} on the way", check.in_flight) };
-        println!("{mark} {:<46} {:>16} {:>16} {}{in_flight}", check.name, check.left, check.right, check.unit);
+        let in_flight =
+            if check.in_flight == "0" { String::new() } else { format!(", {} on the way", check.in_flight) };
+        println!(
+            "{mark} {:<46} {:>16} {:>16} {}{in_flight}",
+            check.name, check.left, check.right, check.unit
+        );
     }
 }

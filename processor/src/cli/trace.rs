@@ -80,13 +80,19 @@ fn show_event(trace: &EventTrace) {
     println!("event           {} {}: {}", trace.source, trace.id, trace.fate);
     println!("  archived in   {}", trace.archived_in.as_deref().unwrap_or("the store, not in a file yet"));
     for usage in &trace.usage {
-        println!("  window        {} {} {} to {}, {}", usage.customer, usage.meter, usage.window.start, usage.window.end, usage.state);
+        println!(
+            "  window        {} {} {} to {}, {}",
+            usage.customer, usage.meter, usage.window.start, usage.window.end, usage.state
+        );
         usage.rated.iter().for_each(show_rated);
         usage.journal_entries.iter().for_each(show_entry);
         usage.receipts.iter().for_each(show_receipt);
     }
     for exception in &trace.exceptions {
-        println!("  exception     {} {} {}: {}", exception.id, exception.kind, exception.status, exception.reason);
+        println!(
+            "  exception     {} {} {}: {}",
+            exception.id, exception.kind, exception.status, exception.reason
+        );
     }
 }
 
@@ -121,7 +127,10 @@ fn show_posting(trace: &PostingTrace) {
     show_entry(entry);
     for line in &entry.lines {
         let debtor = line.debtor.as_deref().unwrap_or("");
-        println!("      {:<12} {debtor:<24} debit {:>14} credit {:>14}", line.account, line.debit_minor, line.credit_minor);
+        println!(
+            "      {:<12} {debtor:<24} debit {:>14} credit {:>14}",
+            line.account, line.debit_minor, line.credit_minor
+        );
     }
     trace.receipts.iter().for_each(show_receipt);
     println!("  rated lines   {}", trace.rated.len());
@@ -131,8 +140,12 @@ fn show_posting(trace: &PostingTrace) {
         println!("    {} {} {}", event.time, event.source, event.id);
     }
     match trace.evidence_matches {
-        Some(true) => println!("  evidence      the archived events are exactly those that the windows counted"),
-        Some(false) => println!("  evidence      DOES NOT MATCH: the archive has more, fewer or other events than were counted"),
+        Some(true) => {
+            println!("  evidence      the archived events are exactly those that the windows counted")
+        }
+        Some(false) => println!(
+            "  evidence      DOES NOT MATCH: the archive has more, fewer or other events than were counted"
+        ),
         None => println!("  evidence      no archive"),
     }
 }

@@ -4,7 +4,7 @@
 //! number is not ours to bound, and metrics need no key.
 
 pub mod logging;
-pub mod registry;
 mod progress;
+pub mod registry;
 
 pub use progress::{Commit, Standing, batch_committed, batch_received, committed, standing};

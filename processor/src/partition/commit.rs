@@ -22,10 +22,12 @@ use super::load::{load, trim, undecodable};
 use super::prepare::PreparedBlock;
 use crate::archive;
 use crate::store::codec::{
-    Codec, archive_block_key, entry_key, group_count_key, group_key, member_key, outbox_key, posting_key, receipt_key,
-    sequence_from, sequence_key, series_key, summary_key, time_key, timer_key, window_key,
+    Codec, archive_block_key, entry_key, group_count_key, group_key, member_key, outbox_key, posting_key,
+    receipt_key, sequence_from, sequence_key, series_key, summary_key, time_key, timer_key, window_key,
 };
-use crate::store::{Identities, KeyValue, Keyspace, StoreError, Testimony, Witness, WitnessError, WriteBatch};
+use crate::store::{
+    Identities, KeyValue, Keyspace, StoreError, Testimony, Witness, WitnessError, WriteBatch,
+};
 
 /// Where a source stands: a name that is stable across runs, and bytes that only the source understands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +49,6 @@ pub enum PartitionError {
 }
 
 /// What became of one block.
-#[derive(Debug)]
 pub struct Taken {
     pub prepared: PreparedBlock,
     pub fates: Fates,
@@ -94,7 +95,11 @@ impl Partition {
     ///
     /// # Errors
     /// [`PartitionError`]; then nothing of an unfinished commit is acknowledged and the partition has stopped.
-    pub fn take(&mut self, blocks: Vec<PreparedBlock>, now: ReceiveTime) -> Result<Vec<Taken>, PartitionError> {
+    pub fn take(
+        &mut self,
+        blocks: Vec<PreparedBlock>,
+        now: ReceiveTime,
+    ) -> Result<Vec<Taken>, PartitionError> {
         self.guarded(|partition| {
             let mut staged = Staged::default();
             let mut taken = Vec::with_capacity(blocks.len());
@@ -128,7 +133,13 @@ impl Partition {
             load(&*self.store, &self.terms, &mut self.working, &prepared.resolved, watermark)?;
             let (now_done, due) =
                 step(&self.terms, &mut self.working, &ready, done, &mut fates, &mut staged.changes);
-            self.exceptions.park(&*self.store, &mut staged.batch, &self.terms, prepared, &fates.parked[told..])?;
+            self.exceptions.park(
+                &*self.store,
+                &mut staged.batch,
+                &self.terms,
+                prepared,
+                &fates.parked[told..],
+            )?;
             told = fates.parked.len();
             self.stage_archive(prepared, &fates, done, staged);
             done = now_done;
@@ -161,7 +172,8 @@ impl Partition {
             let park = prepared.resolved.events[*event].park.as_ref();
             park.is_none_or(|park| park.kind != ExceptionKind::BadClock)
         };
-        let newest = (0..prepared.block.len()).filter(believed).map(|event| prepared.block.times[event]).max();
+        let newest =
+            (0..prepared.block.len()).filter(believed).map(|event| prepared.block.times[event]).max();
         let mut progress = self.working.progress;
         progress.newest = progress.newest.max(newest);
         progress.watermark(self.terms.timing().disorder_micros)
@@ -273,7 +285,8 @@ impl Partition {
 
     /// Counts the commit: what the counts were before it, and what it added.
     fn tell(&mut self, changes: &Changes, took: std::time::Duration) {
-        let (now, before) = (self.working.progress.counts, std::mem::replace(&mut self.told, self.working.progress.counts));
+        let (now, before) =
+            (self.working.progress.counts, std::mem::replace(&mut self.told, self.working.progress.counts));
         crate::observe::committed(&crate::observe::Commit {
             accepted: now.counted.saturating_sub(before.counted),
             duplicate: now.again - before.again,
@@ -412,6 +425,10 @@ fn stage_changes(changes: &Changes, batch: &mut WriteBatch) {
     }
     for member in &changes.members {
         batch.put(Keyspace::JournalMember, &member_key(member.posting, member.number, member.rated), &[]);
-        batch.put(Keyspace::RatedPosting, &sequence_key(member.rated), &entry_key(member.posting, member.number));
+        batch.put(
+            Keyspace::RatedPosting,
+            &sequence_key(member.rated),
+            &entry_key(member.posting, member.number),
+        );
     }
 }

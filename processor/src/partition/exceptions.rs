@@ -43,12 +43,18 @@ impl Exceptions {
     }
 
     pub fn committed(&mut self) {
-        self.open = (self.open + std::mem::take(&mut self.opened)).saturating_sub(std::mem::take(&mut self.closed));
+        self.open =
+            (self.open + std::mem::take(&mut self.opened)).saturating_sub(std::mem::take(&mut self.closed));
         self.staged.clear();
     }
 
     /// Records inputs that are no valid event.
-    pub fn reject(&mut self, store: &dyn KeyValue, batch: &mut WriteBatch, block: &EventBlock) -> Result<(), StoreError> {
+    pub fn reject(
+        &mut self,
+        store: &dyn KeyValue,
+        batch: &mut WriteBatch,
+        block: &EventBlock,
+    ) -> Result<(), StoreError> {
         for rejection in &block.rejections {
             let payload = cut(block.slice(&rejection.range));
             let record = ExceptionRecord {
@@ -89,7 +95,8 @@ impl Exceptions {
             }
             let meter = park.meter.map(|meter| terms.meter(usize::from(meter)).id.clone());
             let payload = cut(block.event_text(at));
-            let customer = prepared.resolved.events[at].customer.map(|customer| terms.customer(customer).id.clone());
+            let customer =
+                prepared.resolved.events[at].customer.map(|customer| terms.customer(customer).id.clone());
             let record = ExceptionRecord {
                 id: parked_id(block, at, park.kind, meter.as_ref()),
                 kind: park.kind,
@@ -109,9 +116,16 @@ impl Exceptions {
     }
 
     /// Windows whose price does not fit a number.
-    pub fn park_unratable(&mut self, batch: &mut WriteBatch, working: &Working, changes: &Changes, now: ReceiveTime) {
+    pub fn park_unratable(
+        &mut self,
+        batch: &mut WriteBatch,
+        working: &Working,
+        changes: &Changes,
+        now: ReceiveTime,
+    ) {
         for unratable in &changes.unratable {
-            let group = working.groups.get(&unratable.window.group).expect("a settled window's group is loaded");
+            let group =
+                working.groups.get(&unratable.window.group).expect("a settled window's group is loaded");
             let record = ExceptionRecord {
                 id: unratable.id.clone(),
                 kind: ExceptionKind::Unratable,
@@ -125,7 +139,11 @@ impl Exceptions {
                 origin: format!("subscription {}", group.subscription),
                 status: ExceptionStatus::Open,
             };
-            batch.put(Keyspace::Exception, record.id.0.as_bytes(), &v1::to_bytes(&v1::ExceptionRecord::from(&record)));
+            batch.put(
+                Keyspace::Exception,
+                record.id.0.as_bytes(),
+                &v1::to_bytes(&v1::ExceptionRecord::from(&record)),
+            );
             self.opened += 1;
         }
     }
@@ -166,11 +184,20 @@ impl Exceptions {
         Ok(())
     }
 
-    fn put_new(&mut self, store: &dyn KeyValue, batch: &mut WriteBatch, record: &ExceptionRecord) -> Result<(), StoreError> {
+    fn put_new(
+        &mut self,
+        store: &dyn KeyValue,
+        batch: &mut WriteBatch,
+        record: &ExceptionRecord,
+    ) -> Result<(), StoreError> {
         let is_new = !self.staged.contains(&record.id.0)
             && store.get(Keyspace::Exception, record.id.0.as_bytes())?.is_none();
         if is_new {
-            batch.put(Keyspace::Exception, record.id.0.as_bytes(), &v1::to_bytes(&v1::ExceptionRecord::from(record)));
+            batch.put(
+                Keyspace::Exception,
+                record.id.0.as_bytes(),
+                &v1::to_bytes(&v1::ExceptionRecord::from(record)),
+            );
             self.staged.insert(record.id.0.clone());
             self.opened += 1;
         }

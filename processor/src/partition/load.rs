@@ -27,7 +27,9 @@ pub fn load(
     let needs = needs(terms, working, resolved, watermark);
     load_table(store, Keyspace::Window, &mut working.windows, &needs.windows, |key| window_key(*key))?;
     load_table(store, Keyspace::Group, &mut working.groups, &needs.groups, |id| group_key(*id))?;
-    load_table(store, Keyspace::Group, &mut working.group_counts, &needs.group_counts, |id| group_count_key(*id))?;
+    load_table(store, Keyspace::Group, &mut working.group_counts, &needs.group_counts, |id| {
+        group_count_key(*id)
+    })?;
     load_series(store, working, &needs.series)?;
     let more = series_of_due(working, watermark);
     load_series(store, working, &more)
@@ -51,7 +53,7 @@ where
     if keys.is_empty() {
         return Ok(());
     }
-    let bytes: Vec<[u8; N]> = keys.iter().map(key_bytes).collect();
+    let bytes: Vec<[u8; N]> = keys.iter().map(&key_bytes).collect();
     let borrowed: Vec<&[u8]> = bytes.iter().map(<[u8; N]>::as_slice).collect();
     for (key, value) in keys.iter().zip(store.multi_get(space, &borrowed)?) {
         let row = value.map(|value| decode(space, &key_bytes(key), &value)).transpose()?;
@@ -79,10 +81,7 @@ pub fn trim(working: &mut Working) {
 }
 
 /// All rows of a small kind.
-pub fn load_all(
-    store: &dyn KeyValue,
-    space: Keyspace,
-) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+pub fn load_all(store: &dyn KeyValue, space: Keyspace) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
     const PAGE_ROWS: usize = 10_000;
     let mut rows = BTreeMap::new();
     let mut from = Vec::new();

@@ -17,8 +17,8 @@ mod prepare;
 mod run;
 
 pub use commit::{Partition, PartitionError, Position, Taken, sequence_of};
-pub use load::{decode as decode_row, load_all, undecodable};
 pub use exceptions::exception_row;
+pub use load::{decode as decode_row, load_all, undecodable};
 pub use open::{OpenError, Options};
-pub use prepare::{Damaged, Preparer, PreparedBlock, RawBlock, Waiting};
+pub use prepare::{Damaged, PreparedBlock, Preparer, RawBlock, Waiting};
 pub use run::{Busy, Handle, Heads, Input, Reply, Snapshot};

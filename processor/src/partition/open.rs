@@ -17,7 +17,8 @@ use super::load::{decode, load_all, undecodable};
 use crate::catalog;
 use crate::store::codec::timer_from;
 use crate::store::{
-    Identities, KeyValue, Keyspace, Missing, Rocks, Settings, StoreError, Testimony, Witness, WitnessError, WriteBatch, check,
+    Identities, KeyValue, Keyspace, Missing, Rocks, Settings, StoreError, Testimony, Witness, WitnessError,
+    WriteBatch, check,
 };
 
 /// Rows of [`Keyspace::Meta`] and [`Keyspace::Partition`].
@@ -56,7 +57,9 @@ pub enum OpenError {
     Partition(#[from] PartitionError),
     #[error("the new catalog {version} cannot follow the one in force:\n{}", faults.join("\n"))]
     CatalogDoesNotFollow { version: String, faults: Vec<String> },
-    #[error("no random bytes for the deployment key: {reason}; the operating system's random source must work")]
+    #[error(
+        "no random bytes for the deployment key: {reason}; the operating system's random source must work"
+    )]
     NoRandomness { reason: String },
 }
 
@@ -65,12 +68,18 @@ impl Partition {
     ///
     /// # Errors
     /// [`OpenError`]; nothing has been changed, except that a new store may have been made.
-    pub fn open(options: &Options, files: &[(String, String)], terms: Arc<Terms>, now: ReceiveTime) -> Result<Self, OpenError> {
+    pub fn open(
+        options: &Options,
+        files: &[(String, String)],
+        terms: Arc<Terms>,
+        now: ReceiveTime,
+    ) -> Result<Self, OpenError> {
         let store: Arc<dyn KeyValue> = Arc::new(Rocks::open(&options.root, &options.settings)?);
         let (witness, testimony) = Witness::open(&options.root.join("witness"))?;
         let mut partition = Self::over(store, &options.settings, witness, &terms)?;
         let progress = partition.working.progress;
-        let state = Testimony { commit: progress.commits, events: progress.counts.counted, at_micros: now.micros() };
+        let state =
+            Testimony { commit: progress.commits, events: progress.counts.counted, at_micros: now.micros() };
         if !options.accept_loss {
             check(testimony, state)?;
         } else if let Err(missing) = check(testimony, state) {
@@ -82,7 +91,12 @@ impl Partition {
         Ok(partition)
     }
 
-    fn over(store: Arc<dyn KeyValue>, settings: &Settings, witness: Witness, terms: &Arc<Terms>) -> Result<Self, OpenError> {
+    fn over(
+        store: Arc<dyn KeyValue>,
+        settings: &Settings,
+        witness: Witness,
+        terms: &Arc<Terms>,
+    ) -> Result<Self, OpenError> {
         let key = deployment_key(&*store)?;
         let progress = match store.get(Keyspace::Partition, PROGRESS)? {
             Some(bytes) => decode(Keyspace::Partition, PROGRESS, &bytes)?,
@@ -104,14 +118,28 @@ impl Partition {
         }
         let exceptions = Exceptions::new(count_open(&*store)?);
         let identities = Identities::open(Arc::clone(&store), settings.forget_before.clone())?;
-        Ok(Self { store, identities, witness, working, terms: Arc::clone(terms), exceptions, told: progress.counts, stopped: None })
+        Ok(Self {
+            store,
+            identities,
+            witness,
+            working,
+            terms: Arc::clone(terms),
+            exceptions,
+            told: progress.counts,
+            stopped: None,
+        })
     }
 
     /// Checks that the catalog can follow the one in force, and adopts it when it is another.
     ///
     /// # Errors
     /// [`OpenError::CatalogDoesNotFollow`], or a failed commit.
-    pub fn put_in_force(&mut self, files: &[(String, String)], terms: Arc<Terms>, now: ReceiveTime) -> Result<(), OpenError> {
+    pub fn put_in_force(
+        &mut self,
+        files: &[(String, String)],
+        terms: Arc<Terms>,
+        now: ReceiveTime,
+    ) -> Result<(), OpenError> {
         let version = terms.catalog.version.to_string();
         match self.catalog_in_force()? {
             Some((current, _)) if current == version => {

@@ -73,21 +73,35 @@ impl Preparer {
 
     #[must_use]
     pub fn prepare(&self, raw: RawBlock) -> PreparedBlock {
-        let records = raw.records.iter().map(|(place, range)| (*place, &raw.text[range.start as usize..range.end as usize]));
+        let records = raw
+            .records
+            .iter()
+            .map(|(place, range)| (*place, &raw.text[range.start as usize..range.end as usize]));
         let mut block = self.plan.decode(&raw.tenant, &raw.origin, raw.received_at, records);
         for damaged in raw.damaged {
             let start = u32::try_from(block.text.len()).expect("blocks are bounded far below 4 GiB");
             block.text.extend_from_slice(&damaged.kept);
             let range = start..start + damaged.kept.len() as u32;
             let (place, code, reason) = (damaged.place, damaged.code, damaged.reason);
-            block.rejections.push(tidemark_core::batch::Rejection { place, range, code, path: "$".into(), reason });
+            block.rejections.push(tidemark_core::batch::Rejection {
+                place,
+                range,
+                code,
+                path: "$".into(),
+                reason,
+            });
         }
         self.prepare_decoded(block, raw.position)
     }
 
     /// Events of one tenant that wait, to be booked under these terms. Payloads that are no event any more are left out.
     #[must_use]
-    pub fn prepare_replay(&self, tenant: &TenantId, received_at: ReceiveTime, waiting: &[Waiting]) -> PreparedBlock {
+    pub fn prepare_replay(
+        &self,
+        tenant: &TenantId,
+        received_at: ReceiveTime,
+        waiting: &[Waiting],
+    ) -> PreparedBlock {
         let records = waiting.iter().zip(1..).map(|(waiting, place)| (place, waiting.payload.as_slice()));
         let mut block = self.plan.decode(tenant, "replay", received_at, records);
         block.rejections.clear();
@@ -105,7 +119,8 @@ impl Preparer {
     pub fn resolve_again(&self, tenant: &TenantId, events: &[ArchivedEvent]) -> (EventBlock, Resolved) {
         let records = events.iter().zip(1..).map(|(event, place)| (place, event.raw.as_slice()));
         // None of them had a bad clock when it came, so the newest receive time serves all.
-        let newest = events.iter().map(|event| event.received_at).max().unwrap_or(ReceiveTime::from_micros(0));
+        let newest =
+            events.iter().map(|event| event.received_at).max().unwrap_or(ReceiveTime::from_micros(0));
         let block = self.plan.decode(tenant, "archive", newest, records);
         let resolved = resolve(&self.terms, &self.key, &block);
         (block, resolved)
@@ -114,7 +129,8 @@ impl Preparer {
     #[must_use]
     pub fn prepare_decoded(&self, block: EventBlock, position: Option<Position>) -> PreparedBlock {
         let resolved = resolve(&self.terms, &self.key, &block);
-        let archive = (self.archives && block.replays.is_empty() && !block.is_empty()).then(|| archive::compress(&block));
+        let archive = (self.archives && block.replays.is_empty() && !block.is_empty())
+            .then(|| archive::compress(&block));
         PreparedBlock { block, resolved, terms: Arc::clone(&self.terms), archive, position }
     }
 }

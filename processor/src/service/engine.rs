@@ -62,7 +62,8 @@ impl Engine {
             Archive::Local { directory } => Some(directory.clone()),
             Archive::None => None,
         };
-        let archiver = archive_folder.as_ref().map(|folder| Archiver::new(Arc::clone(&store), folder)).transpose()?;
+        let archiver =
+            archive_folder.as_ref().map(|folder| Archiver::new(Arc::clone(&store), folder)).transpose()?;
         let plan = IngestPlan::new(&terms.catalog, key).map_err(EngineError::Meters)?;
         let preparer = Preparer::new(terms, plan, key, archiver.is_some());
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::partition::{Preparer, PreparedBlock, RawBlock};
+use crate::partition::{PreparedBlock, Preparer, RawBlock};
 
 /// Blocks that wait for a thread. Each holds at most one request or chunk of about 8 MB.
 const BLOCKS_WAITING_MAX: usize = 32;
@@ -38,7 +38,9 @@ impl Intake {
         let start_one = |number: usize| {
             let (waiting, preparer) = (waiting.clone(), Arc::clone(&preparer));
             let thread = std::thread::Builder::new().name(format!("prepare-{number}"));
-            thread.spawn(move || prepare_all(&waiting, &preparer)).expect("the operating system can start a few more threads")
+            thread
+                .spawn(move || prepare_all(&waiting, &preparer))
+                .expect("the operating system can start a few more threads")
         };
         let threads = (0..threads.max(1)).map(start_one).collect();
         (Self { jobs, preparer }, threads)
@@ -46,9 +48,13 @@ impl Intake {
 
     /// # Errors
     /// [`Full`]: answer the caller that it is busy.
-    pub fn try_submit(&self, raw: RawBlock, next: impl FnOnce(PreparedBlock) + Send + 'static) -> Result<(), Full> {
+    pub fn try_submit(
+        &self,
+        raw: RawBlock,
+        next: impl FnOnce(PreparedBlock) + Send + 'static,
+    ) -> Result<(), Full> {
         let job = Job { raw, next: Box::new(next) };
-        self.jobs.try_send(job).map_err(|TrySendError::Full(_) | TrySendError::Disconnected(_)| Full)
+        self.jobs.try_send(job).map_err(|_| Full)
     }
 
     /// Waits for room, and answers where the prepared block will come.

@@ -23,9 +23,9 @@ use crate::config::Scope;
 use crate::decode::envelope;
 use crate::http::auth::Caller;
 use crate::http::metering::{
-    Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, AcknowledgementStatus, EventTrace, ExceptionFilter,
-    ExceptionPage, Fate, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation, ReplayReport, ReplaySelection,
-    Unavailable, UsageFilter, UsageRow,
+    Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, AcknowledgementStatus, EventTrace,
+    ExceptionFilter, ExceptionPage, Fate, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation,
+    ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
 };
 use crate::observe;
 use crate::partition::{Input, PartitionError, RawBlock, Taken};
@@ -63,7 +63,8 @@ impl MeteringService {
     ) -> Pending<T> {
         let engine = Arc::clone(&self.engine);
         Box::pin(async move {
-            let answer = tokio::task::spawn_blocking(move || question(&engine).map_err(|error| stopped(&error))).await;
+            let answer =
+                tokio::task::spawn_blocking(move || question(&engine).map_err(|error| stopped(&error))).await;
             answer.unwrap_or_else(|error| Err(stopped(&error)))
         })
     }
@@ -76,7 +77,9 @@ impl Metering for MeteringService {
             return Box::pin(async { Err(Unavailable::Stopped { why }) });
         }
         let Some(tenant) = tenant_of(&caller.scope) else {
-            return Box::pin(async { Err(stopped(&"an operator's key cannot send events: they need a tenant")) });
+            return Box::pin(async {
+                Err(stopped(&"an operator's key cannot send events: they need a tenant"))
+            });
         };
         let count = events.len();
         let raw = raw_block(tenant, &caller.key_id, &events);
@@ -116,7 +119,11 @@ impl Metering for MeteringService {
         self.rated.clone()
     }
 
-    fn acknowledge(&self, caller: &Caller, answers: Vec<Acknowledgement>) -> Pending<Vec<AcknowledgementResult>> {
+    fn acknowledge(
+        &self,
+        caller: &Caller,
+        answers: Vec<Acknowledgement>,
+    ) -> Pending<Vec<AcknowledgementResult>> {
         let scope = caller.scope.clone();
         self.read(move |engine| acknowledge(engine, &scope, answers))
     }
@@ -137,12 +144,16 @@ impl Metering for MeteringService {
     fn replay(&self, caller: &Caller, selection: ReplaySelection) -> Pending<ReplayReport> {
         let scope = caller.scope.clone();
         tracing::info!(key = caller.key_id, ?selection, "replay of exceptions");
-        self.read(move |engine| super::replay(&*engine.store, &engine.handle, &engine.intake, &scope, &selection))
+        self.read(move |engine| {
+            super::replay(&*engine.store, &engine.handle, &engine.intake, &scope, &selection)
+        })
     }
 
     fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>> {
         let scope = scope.clone();
-        self.read(move |engine| super::usage(&*engine.store, &engine.intake.preparer().terms, &scope, &filter))
+        self.read(move |engine| {
+            super::usage(&*engine.store, &engine.intake.preparer().terms, &scope, &filter)
+        })
     }
 
     fn trace_event(&self, scope: &Scope, source: &str, id: &str) -> Pending<Option<EventTrace>> {
@@ -150,7 +161,14 @@ impl Metering for MeteringService {
         self.read(move |engine| {
             let Some(tenant) = tenant else { return Ok(None) };
             let preparer = engine.intake.preparer();
-            super::trace_event(&*engine.store, &preparer, engine.archive_folder.as_deref(), &tenant, &source, &id)
+            super::trace_event(
+                &*engine.store,
+                &preparer,
+                engine.archive_folder.as_deref(),
+                &tenant,
+                &source,
+                &id,
+            )
         })
     }
 
@@ -303,5 +321,10 @@ fn receipt_from(answer: &Acknowledgement) -> Receipt {
             receipt::Outcome::Refused { reason: answer.reason.clone().unwrap_or_default() }
         }
     };
-    Receipt { destination: Destination::Billing, record: RecordId(answer.record.clone()), outcome, at: clock::now() }
+    Receipt {
+        destination: Destination::Billing,
+        record: RecordId(answer.record.clone()),
+        outcome,
+        at: clock::now(),
+    }
 }

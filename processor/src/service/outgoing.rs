@@ -26,8 +26,14 @@ impl OutboxRows {
 }
 
 impl Outbox for OutboxRows {
-    fn pending(&self, destination: Destination, after: u64, limit: usize) -> Result<Vec<OutboxRow>, PartitionError> {
-        let (from, to) = (outbox_key(destination, after.saturating_add(1)), outbox_key(destination, u64::MAX));
+    fn pending(
+        &self,
+        destination: Destination,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, PartitionError> {
+        let (from, to) =
+            (outbox_key(destination, after.saturating_add(1)), outbox_key(destination, u64::MAX));
         let rows = self.store.scan(Keyspace::Outbox, &from, Some(&to), limit)?;
         let records = match destination {
             Destination::Billing => Keyspace::Rated,
@@ -39,7 +45,8 @@ impl Outbox for OutboxRows {
             let id = RecordId(String::from_utf8_lossy(&row.value).into_owned());
             let key = sequence_key(sequence);
             let payload = self.store.get(records, &key)?;
-            let payload = payload.ok_or_else(|| undecodable(records, &key, &"its outbox row exists, but it does not (I-4)"))?;
+            let payload = payload
+                .ok_or_else(|| undecodable(records, &key, &"its outbox row exists, but it does not (I-4)"))?;
             pending.push(OutboxRow { destination, sequence, id, payload });
         }
         Ok(pending)
@@ -54,7 +61,8 @@ impl Receipts for OutboxRows {
         });
         // The channel is bounded and may be full for a commit's time, so this waits off the async threads.
         let handle = self.handle.clone();
-        let sent = tokio::task::spawn_blocking(move || handle.send(Input::Receive(receipts, reply)).is_ok()).await?;
+        let sent =
+            tokio::task::spawn_blocking(move || handle.send(Input::Receive(receipts, reply)).is_ok()).await?;
         if !sent {
             return Err("the partition is gone".into());
         }

@@ -17,13 +17,24 @@ use crate::store::{KeyValue, Keyspace, StoreError};
 ///
 /// # Errors
 /// [`ArchiveError`] when the store or an archived block cannot be read.
-pub fn reconcile(store: &dyn KeyValue, progress: &Progress, archives: bool, scope: &Scope) -> Result<Reconciliation, ArchiveError> {
+pub fn reconcile(
+    store: &dyn KeyValue,
+    progress: &Progress,
+    archives: bool,
+    scope: &Scope,
+) -> Result<Reconciliation, ArchiveError> {
     let mut checks = Vec::new();
     let rated = rated_totals(store, scope)?;
     if *scope == Scope::Every {
         let counts = progress.counts;
         let sum = counts.counted + counts.again + counts.rejected + counts.exceptions;
-        checks.push(check("received = counted + again + rejected + exceptions", "events", counts.received, sum, 0));
+        checks.push(check(
+            "received = counted + again + rejected + exceptions",
+            "events",
+            counts.received,
+            sum,
+            0,
+        ));
         if archives {
             let kept = counts.counted + counts.exceptions - counts.conflicts;
             checks.push(check("archived = counted + waiting", "events", archived_events(store)?, kept, 0));
@@ -33,12 +44,30 @@ pub fn reconcile(store: &dyn KeyValue, progress: &Progress, archives: bool, scop
             let rated = rated.get(currency).copied().unwrap_or_default();
             let entered = entries.get(currency).copied().unwrap_or_default();
             let in_the_making = open.get(currency).copied().unwrap_or_default();
-            checks.push(amounts("rated = in journal entries", currency, rated.all, entered.all, in_the_making));
-            checks.push(amounts("in journal entries = booked by the ERP", currency, entered.all, entered.accepted, entered.waiting));
+            checks.push(amounts(
+                "rated = in journal entries",
+                currency,
+                rated.all,
+                entered.all,
+                in_the_making,
+            ));
+            checks.push(amounts(
+                "in journal entries = booked by the ERP",
+                currency,
+                entered.all,
+                entered.accepted,
+                entered.waiting,
+            ));
         }
     }
     for (currency, totals) in &rated {
-        checks.push(amounts("rated = accepted by billing", currency, totals.all, totals.accepted, totals.waiting));
+        checks.push(amounts(
+            "rated = accepted by billing",
+            currency,
+            totals.all,
+            totals.accepted,
+            totals.waiting,
+        ));
     }
     Ok(Reconciliation { ties_out: checks.iter().all(|check| check.ties_out), checks })
 }
@@ -78,14 +107,17 @@ fn rated_totals(store: &dyn KeyValue, scope: &Scope) -> Result<BTreeMap<String, 
 }
 
 /// Debits less credits on the lines with a debtor: what customers owe, by currency, in cut entries and in open ones.
-fn booked_totals(store: &dyn KeyValue) -> Result<(BTreeMap<String, Totals>, BTreeMap<String, i128>), StoreError> {
+fn booked_totals(
+    store: &dyn KeyValue,
+) -> Result<(BTreeMap<String, Totals>, BTreeMap<String, i128>), StoreError> {
     let mut entries: BTreeMap<String, Totals> = BTreeMap::new();
     each_row(store, Keyspace::Journal, &[], None, |key, value| {
         let entry: v1::JournalEntry = parse(Keyspace::Journal, key, value)?;
         let receipt = receipt(store, Destination::Erp, &entry.id)?;
         let mut owed = 0;
         for line in entry.lines.iter().filter(|line| line.debtor.is_some()) {
-            owed += minor(Keyspace::Journal, key, &line.debit_minor)? - minor(Keyspace::Journal, key, &line.credit_minor)?;
+            owed += minor(Keyspace::Journal, key, &line.debit_minor)?
+                - minor(Keyspace::Journal, key, &line.credit_minor)?;
         }
         entries.entry(entry.currency).or_default().add(owed, receipt.as_ref());
         Ok(true)
@@ -93,7 +125,8 @@ fn booked_totals(store: &dyn KeyValue) -> Result<(BTreeMap<String, Totals>, BTre
     let mut open: BTreeMap<String, i128> = BTreeMap::new();
     each_row(store, Keyspace::OpenPosting, &[], None, |key, value| {
         let posting: OpenPosting = decode_row(Keyspace::OpenPosting, key, value)?;
-        let owed: i128 = posting.amounts.lines().filter(|(line, _)| line.debtor.is_some()).map(|(_, minor)| minor).sum();
+        let owed: i128 =
+            posting.amounts.lines().filter(|(line, _)| line.debtor.is_some()).map(|(_, minor)| minor).sum();
         *open.entry(posting.group.currency.to_string()).or_default() += owed;
         Ok(true)
     })?;

@@ -27,7 +27,11 @@ pub fn is_in_scope(scope: &Scope, tenant: &str) -> bool {
 ///
 /// # Errors
 /// [`StoreError`] when it cannot be read or does not decode.
-pub fn record<T: DeserializeOwned>(store: &dyn KeyValue, space: Keyspace, key: &[u8]) -> Result<Option<T>, StoreError> {
+pub fn record<T: DeserializeOwned>(
+    store: &dyn KeyValue,
+    space: Keyspace,
+    key: &[u8],
+) -> Result<Option<T>, StoreError> {
     store.get(space, key)?.map(|bytes| parse(space, key, &bytes)).transpose()
 }
 
@@ -70,7 +74,12 @@ pub fn each_row(
 ///
 /// # Errors
 /// [`StoreError`]
-pub fn rated_after(store: &dyn KeyValue, scope: &Scope, after: u64, limit: usize) -> Result<Vec<RatedRow>, StoreError> {
+pub fn rated_after(
+    store: &dyn KeyValue,
+    scope: &Scope,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<RatedRow>, StoreError> {
     let mut rows = Vec::new();
     each_row(store, Keyspace::Rated, &sequence_key(after.saturating_add(1)), None, |key, value| {
         let is_mine = match scope {
@@ -81,7 +90,8 @@ pub fn rated_after(store: &dyn KeyValue, scope: &Scope, after: u64, limit: usize
             }
         };
         if is_mine && rows.len() < limit {
-            let sequence = sequence_from(key).map_err(|damaged| undecodable(Keyspace::Rated, key, &damaged))?;
+            let sequence =
+                sequence_from(key).map_err(|damaged| undecodable(Keyspace::Rated, key, &damaged))?;
             rows.push(RatedRow { sequence, wire: value.to_vec() });
         }
         Ok(rows.len() < limit)
@@ -93,7 +103,11 @@ pub fn rated_after(store: &dyn KeyValue, scope: &Scope, after: u64, limit: usize
 ///
 /// # Errors
 /// [`StoreError`]
-pub fn exceptions(store: &dyn KeyValue, scope: &Scope, filter: &ExceptionFilter) -> Result<ExceptionPage, StoreError> {
+pub fn exceptions(
+    store: &dyn KeyValue,
+    scope: &Scope,
+    filter: &ExceptionFilter,
+) -> Result<ExceptionPage, StoreError> {
     let mut from = filter.after.as_deref().unwrap_or_default().as_bytes().to_vec();
     if !from.is_empty() {
         from.push(0);
@@ -120,6 +134,10 @@ pub fn exceptions(store: &dyn KeyValue, scope: &Scope, filter: &ExceptionFilter)
 ///
 /// # Errors
 /// [`StoreError`]
-pub fn receipt(store: &dyn KeyValue, destination: Destination, id: &str) -> Result<Option<v1::Receipt>, StoreError> {
+pub fn receipt(
+    store: &dyn KeyValue,
+    destination: Destination,
+    id: &str,
+) -> Result<Option<v1::Receipt>, StoreError> {
     record(store, Keyspace::Receipt, &receipt_key(destination, &RecordId(id.to_owned())))
 }

@@ -48,7 +48,8 @@ pub fn replay(
         for part in waiting.chunks(REPLAYED_AT_ONCE_MAX) {
             // The clock's word now: a time that was in the future may have come.
             let prepared = intake.preparer().prepare_replay(&tenant, clock::now(), part);
-            let taken = handle.ask(|reply| Input::Block(Box::new(prepared), reply)).ok_or(ReplayError::Gone)??;
+            let taken =
+                handle.ask(|reply| Input::Block(Box::new(prepared), reply)).ok_or(ReplayError::Gone)??;
             let resolved = taken.fates.events.iter().filter(|fate| **fate == Fate::Counted).count() as u64;
             report.selected += part.len() as u64;
             report.resolved += resolved;

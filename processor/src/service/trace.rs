@@ -63,7 +63,8 @@ pub fn trace_event(
         }
     }
     let exceptions = exceptions_of(store, preparer, &block)?;
-    let still_waits = exceptions.iter().any(|exception| exception.status == "open" && exception.meter.is_none());
+    let still_waits =
+        exceptions.iter().any(|exception| exception.status == "open" && exception.meter.is_none());
     let fate = if still_waits { "waiting" } else { "counted" };
     Ok(Some(EventTrace {
         source: source.into(),
@@ -76,7 +77,11 @@ pub fn trace_event(
     }))
 }
 
-fn traced_usage(store: &dyn KeyValue, resolved: &Resolved, planned: &PlannedWindow) -> Result<Option<TracedUsage>, StoreError> {
+fn traced_usage(
+    store: &dyn KeyValue,
+    resolved: &Resolved,
+    planned: &PlannedWindow,
+) -> Result<Option<TracedUsage>, StoreError> {
     let key = window_key(planned.key);
     let Some(bytes) = store.get(Keyspace::Window, &key)? else { return Ok(None) };
     let window: Window = decode_row(Keyspace::Window, &key, &bytes)?;
@@ -102,11 +107,16 @@ fn traced_usage(store: &dyn KeyValue, resolved: &Resolved, planned: &PlannedWind
     Ok(Some(traced))
 }
 
-fn rated_of_window(store: &dyn KeyValue, key: WindowKey, revisions: u32) -> Result<Vec<(u64, v1::RatedSummary)>, StoreError> {
+fn rated_of_window(
+    store: &dyn KeyValue,
+    key: WindowKey,
+    revisions: u32,
+) -> Result<Vec<(u64, v1::RatedSummary)>, StoreError> {
     let mut lines = Vec::new();
     for revision in 1..=revisions {
         let Some(sequence) = store.get(Keyspace::Summary, &summary_key(key, revision))? else { continue };
-        let number = sequence_from(&sequence).map_err(|damaged| undecodable(Keyspace::Summary, &sequence, &damaged))?;
+        let number = sequence_from(&sequence)
+            .map_err(|damaged| undecodable(Keyspace::Summary, &sequence, &damaged))?;
         lines.extend(record(store, Keyspace::Rated, &sequence)?.map(|line| (number, line)));
     }
     Ok(lines)
@@ -120,8 +130,14 @@ fn entry_of_line(store: &dyn KeyValue, sequence: u64) -> Result<Option<v1::Journ
 }
 
 /// Exceptions of the one event in `block`: their ids follow from what may wait of it.
-fn exceptions_of(store: &dyn KeyValue, preparer: &Preparer, block: &EventBlock) -> Result<Vec<v1::ExceptionRecord>, StoreError> {
-    let (Some(identity), Some(digest)) = (block.identities.first(), block.digests.first()) else { return Ok(Vec::new()) };
+fn exceptions_of(
+    store: &dyn KeyValue,
+    preparer: &Preparer,
+    block: &EventBlock,
+) -> Result<Vec<v1::ExceptionRecord>, StoreError> {
+    let (Some(identity), Some(digest)) = (block.identities.first(), block.digests.first()) else {
+        return Ok(Vec::new());
+    };
     let (identity, digest) = (identity.0.to_be_bytes(), digest.0.to_be_bytes());
     let mut found = Vec::new();
     let meters = preparer.terms.catalog.meters.iter().map(|meter| meter.id.as_str());
@@ -147,7 +163,9 @@ pub fn trace_posting(
 ) -> Result<Option<PostingTrace>, TraceError> {
     let Some(entry_bytes) = store.get(Keyspace::JournalIndex, id.as_bytes())? else { return Ok(None) };
     let Some(place) = store.get(Keyspace::JournalIndex, &entry_bytes)? else { return Ok(None) };
-    let Some(journal_entry) = record::<v1::JournalEntry>(store, Keyspace::Journal, &place)? else { return Ok(None) };
+    let Some(journal_entry) = record::<v1::JournalEntry>(store, Keyspace::Journal, &place)? else {
+        return Ok(None);
+    };
     let mut rated: Vec<v1::RatedSummary> = Vec::new();
     let (from, to) = members_range(&entry_bytes)?;
     each_row(store, Keyspace::JournalMember, &from, Some(&to), |key, _| {
@@ -210,7 +228,9 @@ fn events_behind(
     let mut matches = true;
     for (key, evidence) in &search.found {
         let bytes = store.get(Keyspace::Window, &window_key(*key))?;
-        let row = bytes.map(|bytes| decode_row::<Window>(Keyspace::Window, &window_key(*key), &bytes)).transpose()?;
+        let row = bytes
+            .map(|bytes| decode_row::<Window>(Keyspace::Window, &window_key(*key), &bytes))
+            .transpose()?;
         matches &= row.is_some_and(|window| window.evidence == *evidence);
     }
     let windows_with_events = rated.iter().filter(|line| line.summary.evidence.events > 0).map(LineKey::of);
@@ -263,7 +283,8 @@ impl Search<'_> {
                     is_behind = true;
                     let evidence = self.found.entry(window.key).or_default();
                     evidence.events += 1;
-                    evidence.digest = evidence.digest.wrapping_add(evidence_digest(&self.preparer.key(), &block, at));
+                    evidence.digest =
+                        evidence.digest.wrapping_add(evidence_digest(&self.preparer.key(), &block, at));
                 }
             }
             if is_behind {
@@ -283,7 +304,8 @@ impl Search<'_> {
         let group = &resolved.groups[window.group as usize].row;
         let terms = &self.preparer.terms;
         let Some(meter) = terms.meter_named(&group.meter) else { return false };
-        let named: BTreeMap<_, _> = terms.meter(meter).dimensions.iter().zip(&group.dimension_values).collect();
+        let named: BTreeMap<_, _> =
+            terms.meter(meter).dimensions.iter().zip(&group.dimension_values).collect();
         let key = LineKey {
             subscription: group.subscription.to_string(),
             meter: group.meter.to_string(),

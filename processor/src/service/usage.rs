@@ -20,7 +20,12 @@ type RowKey = (String, String, Vec<(String, String)>);
 ///
 /// # Errors
 /// [`StoreError`]
-pub fn usage(store: &dyn KeyValue, terms: &Terms, scope: &Scope, filter: &UsageFilter) -> Result<Vec<UsageRow>, StoreError> {
+pub fn usage(
+    store: &dyn KeyValue,
+    terms: &Terms,
+    scope: &Scope,
+    filter: &UsageFilter,
+) -> Result<Vec<UsageRow>, StoreError> {
     let mut groups: HashMap<GroupId, Option<RowKey>> = HashMap::new();
     let mut totals: BTreeMap<RowKey, (Option<Aggregate>, u64)> = BTreeMap::new();
     each_row(store, Keyspace::Window, &[], None, |key, value| {

@@ -163,7 +163,10 @@ impl<'a> Reader<'a> {
 
     /// # Errors
     /// Also when the flag is neither 0 nor 1.
-    pub fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Damaged>) -> Result<Option<T>, Damaged> {
+    pub fn option<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Damaged>,
+    ) -> Result<Option<T>, Damaged> {
         match self.u8()? {
             0 => Ok(None),
             1 => read(self).map(Some),

@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 use tidemark_core::aggregate::Aggregate;
 use tidemark_core::identity::Identity;
 use tidemark_core::rate::Series;
-use tidemark_core::state::{Counts, Group, GroupId, OpenPosting, PostingId, Progress, SeriesId, Task, Timer, Window, WindowKey};
+use tidemark_core::state::{
+    Counts, Group, GroupId, OpenPosting, PostingId, Progress, SeriesId, Task, Timer, Window, WindowKey,
+};
 use tidemark_schemas::Decimal;
-use tidemark_schemas::ids::{AccountCode, CustomerId, LegalEntityId, MeterId, PostingRuleId, SubscriptionId, TenantId};
+use tidemark_schemas::ids::{
+    AccountCode, CustomerId, LegalEntityId, MeterId, PostingRuleId, SubscriptionId, TenantId,
+};
 use tidemark_schemas::legal_entity::AccountingPeriod;
 use tidemark_schemas::posting::{Balanced, LineKey, PostingGroup};
 use tidemark_schemas::summary::{Evidence, Span};
@@ -33,8 +37,11 @@ fn aggregate() -> impl Strategy<Value = Aggregate> {
         any::<i128>().prop_map(Aggregate::Min),
         any::<i128>().prop_map(Aggregate::Max),
         (any::<i128>(), any::<u64>()).prop_map(|(sum, count)| Aggregate::Average { sum, count }),
-        (time(), any::<u128>(), any::<i128>())
-            .prop_map(|(time, id, value)| Aggregate::Latest { time, identity: Identity(id), value }),
+        (time(), any::<u128>(), any::<i128>()).prop_map(|(time, id, value)| Aggregate::Latest {
+            time,
+            identity: Identity(id),
+            value
+        }),
         proptest::collection::btree_set(any::<u128>(), 0..5).prop_map(Aggregate::Unique),
     ]
 }
@@ -61,7 +68,8 @@ prop_compose! {
 
 fn timer() -> impl Strategy<Value = Timer> {
     let task = prop_oneof![
-        (time(), any::<u128>()).prop_map(|(start, group)| Task::Settle(WindowKey { start, group: GroupId(group) })),
+        (time(), any::<u128>())
+            .prop_map(|(start, group)| Task::Settle(WindowKey { start, group: GroupId(group) })),
         (any::<u128>(), time()).prop_map(|(subscription, start)| Task::EndPeriod(subscription, start)),
         any::<u128>().prop_map(|posting| Task::Cut(PostingId(posting))),
     ];
@@ -103,7 +111,15 @@ fn open_posting() -> OpenPosting {
 fn progress() -> Progress {
     Progress {
         commits: 3,
-        counts: Counts { received: 10, counted: 5, again: 2, rejected: 2, exceptions: 1, late: 1, conflicts: 1 },
+        counts: Counts {
+            received: 10,
+            counted: 5,
+            again: 2,
+            rejected: 2,
+            exceptions: 1,
+            late: 1,
+            conflicts: 1,
+        },
         newest: Some(EventTime::from_micros(5)),
         declared: None,
         rated: 4,

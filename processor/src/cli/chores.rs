@@ -1,0 +1,110 @@
+//! What a running service does now and then: looks at the catalog folder, archives, tells an idle partition the time.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use tidemark_schemas::time::{EventTime, ReceiveTime};
+
+use crate::clock;
+use crate::partition::Input;
+use crate::service::Engine;
+
+/// How often the catalog folder is looked at.
+const CATALOG_EVERY: Duration = Duration::from_secs(2);
+
+/// How often archived blocks are looked at.
+const ARCHIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// How often an idle partition is told the time.
+const TICK_EVERY: Duration = Duration::from_secs(10);
+
+/// Without events for this long, the watermark follows our clock instead.
+const IDLE_AFTER_MICROS: i64 = 60 * 1_000_000;
+
+/// Threads that end when told to.
+pub struct Chores {
+    stop: Sender<()>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Chores {
+    #[must_use]
+    pub fn start(engine: &Arc<Engine>) -> Self {
+        // Nothing is ever sent: the channel ends when `stop` is dropped.
+        let (stop, stopped) = bounded(0);
+        let mut last_fault = String::new();
+        let mut activity = Activity { received: 0, since: clock::now() };
+        let start = |name: &str, every, mut work: Box<dyn FnMut(&Engine) + Send>| {
+            let (engine, stopped) = (Arc::clone(engine), stopped.clone());
+            let run = move || regularly(every, &stopped, || work(&engine));
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(run)
+                .expect("the operating system can start a few threads")
+        };
+        let threads = vec![
+            start("catalog", CATALOG_EVERY, Box::new(move |engine| follow_catalog(engine, &mut last_fault))),
+            start("archive", ARCHIVE_EVERY, Box::new(archive)),
+            start("tick", TICK_EVERY, Box::new(move |engine| tick(engine, &mut activity))),
+        ];
+        Self { stop, threads }
+    }
+
+    /// Waits for the work in progress.
+    pub fn stop(self) {
+        drop(self.stop);
+        for thread in self.threads {
+            // A chore that panicked has said so on standard error; the service stops all the same.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn regularly(every: Duration, stopped: &Receiver<()>, mut work: impl FnMut()) {
+    while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        work();
+    }
+}
+
+/// Takes over the catalog when its folder changes. A mistake is logged once, and the catalog in force stays.
+fn follow_catalog(engine: &Engine, last_fault: &mut String) {
+    let fault = engine.reload_catalog().err().map(|error| error.to_string()).unwrap_or_default();
+    if !fault.is_empty() && *last_fault != fault {
+        tracing::error!("the changed catalog is not taken over:\n{fault}");
+    }
+    *last_fault = fault;
+}
+
+fn archive(engine: &Engine) {
+    if let Err(error) = engine.archive(false) {
+        tracing::error!(%error, "archiving failed; it is tried again");
+    }
+}
+
+/// When the partition last received something, as far as we saw.
+struct Activity {
+    received: u64,
+    since: ReceiveTime,
+}
+
+/// An idle partition's watermark follows our clock, so that windows close without new events. The tick is committed like
+/// any input, so the state needs no clock to be read again.
+fn tick(engine: &Engine, activity: &mut Activity) {
+    let (snapshot, now) = (engine.handle.snapshot(), clock::now());
+    if snapshot.progress.counts.received != activity.received {
+        *activity = Activity { received: snapshot.progress.counts.received, since: now };
+    }
+    let is_idle = now.micros() - activity.since.micros() >= IDLE_AFTER_MICROS;
+    let disorder = engine.intake.preparer().terms.timing().disorder_micros;
+    let until = EventTime::from_micros(now.micros() - IDLE_AFTER_MICROS - disorder);
+    let something_waits =
+        snapshot.windows_open > 0 && snapshot.watermark.is_some_and(|watermark| watermark < until);
+    if is_idle
+        && something_waits
+        && let Some(Err(error)) = engine.handle.ask(|reply| Input::Declare(until, reply))
+    {
+        tracing::error!(%error, "the idle tick failed");
+    }
+}
