@@ -297,6 +297,14 @@ fn a_filter_that_is_not_true_feeds_nothing() {
             6 m0 refused: the field `region` at $.data.region cannot be taken: it is an object or an array; allowed is a string, a number or a boolean
         "#]],
     );
+    // Null, although the comparison with the absent value's place holder would be true.
+    check(
+        vec![filtered("region <> 'eu'", meter(Aggregation::Count, None))],
+        &["{}", r#"{"region":null}"#, r#"{"region":"us"}"#, r#"{"region":"eu"}"#],
+        expect![[r#"
+            2 m0 [] 1
+        "#]],
+    );
     check(
         vec![filtered("7 % n > 0", meter(Aggregation::Count, None))],
         &[r#"{"n":0}"#, r#"{"n":4}"#, r#"{"n":7}"#],
