@@ -341,7 +341,7 @@ impl Tree {
         match self {
             Self::Null => "null".into(),
             Self::Boolean(value) => value.to_string(),
-            Self::Number(mantissa, scale) if style % 3 == 0 => format!("{mantissa}e-{scale}"),
+            Self::Number(mantissa, scale) if style.is_multiple_of(3) => format!("{mantissa}e-{scale}"),
             Self::Number(mantissa, scale) if style % 3 == 1 => format!("{mantissa}.000E-{scale}"),
             Self::Number(mantissa, scale) => {
                 format!("{}e+{}", tidemark_schemas::Decimal::new(i128::from(*mantissa), scale + 4), 4)

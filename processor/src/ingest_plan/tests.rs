@@ -112,7 +112,13 @@ fn a_field_is_counted_in_the_meters_scale() {
     check(
         vec![sum("n")],
         &[r#"{"n":5}"#, r#"{"n":-0.25}"#, r#"{"n":"12.50"}"#, r#"{"n":1.2e1}"#, r#"{"n":0.2500}"#],
-        expect![],
+        expect![[r#"
+            0 m0 [] 500
+            1 m0 [] -25
+            2 m0 [] 1250
+            3 m0 [] 1200
+            4 m0 [] 25
+        "#]],
     );
 }
 
@@ -133,7 +139,19 @@ fn what_a_field_cannot_take_is_refused_by_name() {
             r#"{"n":1e40}"#,
             r#"{"n":1e33}"#,
         ],
-        expect![],
+        expect![[r#"
+            0 m0 refused: the field `n` at $.data.n cannot be taken: it is missing; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            1 m0 refused: the field `n` at $.data.n cannot be taken: it is missing; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            2 m0 refused: the field `n` at $.data.n cannot be taken: it is missing; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            3 m0 refused: the field `n` at $.data.n cannot be taken: it is null; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            4 m0 refused: the field `n` at $.data.n cannot be taken: `NaN` is not a decimal number; write digits with an optional sign, point and exponent; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            5 m0 refused: the field `n` at $.data.n cannot be taken: it is the boolean true; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            6 m0 refused: the field `n` at $.data.n cannot be taken: it is an object or an array; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            7 m0 refused: the field `n` at $.data.n is 0.005, more than the 2 fractional digits of the meter's scale; use round(x, 2) or widen the scale
+            8 m0 refused: the field `n` at $.data.n cannot be taken: 0.00005 has more than 4 fractional digits, the scale declared for it; widen the scale or send fewer digits; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            9 m0 refused: the field `n` at $.data.n cannot be taken: the number is too large to be kept exactly in 128 bits; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            10 m0 [] 100000000000000000000000000000000000
+        "#]],
     );
 }
 
@@ -149,7 +167,14 @@ fn an_expression_refuses_like_a_field() {
             r#"{"n":{},"m":[]}"#,
             r#"{"n":0.001,"m":0.001}"#,
         ],
-        expect![],
+        expect![[r#"
+            0 m0 [] 150
+            1 m0 refused: the field `m` at $.data.m cannot be taken: it is missing; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            2 m0 refused: the field `n` at $.data.n cannot be taken: it is null; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            3 m0 refused: the field `n` at $.data.n cannot be taken: `x` is not a decimal number; write digits with an optional sign, point and exponent; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            4 m0 refused: the field `n` at $.data.n cannot be taken: it is an object or an array; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            5 m0 refused: the value is 0.002, more than the 2 fractional digits of the meter's scale; use round(x, 2) or widen the scale
+        "#]],
     );
 }
 
@@ -158,9 +183,20 @@ fn an_overflow_costs_one_row() {
     check(
         vec![sum("n * m")],
         &[r#"{"n":2,"m":3}"#, r#"{"n":1e30,"m":1e30}"#, r#"{"n":4,"m":0.5}"#],
-        expect![],
+        expect![[r#"
+            0 m0 [] 600
+            1 m0 refused: the value cannot be evaluated: Arrow error: Arithmetic overflow: Overflow happened on: 10000000000000000000000000000000000 * 10000000000000000000000000000000000
+            2 m0 [] 200
+        "#]],
     );
-    check(vec![sum("n % m")], &[r#"{"n":7,"m":0}"#, r#"{"n":7,"m":4}"#], expect![]);
+    check(
+        vec![sum("n % m")],
+        &[r#"{"n":7,"m":0}"#, r#"{"n":7,"m":4}"#],
+        expect![[r#"
+        0 m0 refused: the value cannot be evaluated: Arrow error: Divide by zero error
+        1 m0 [] 300
+    "#]],
+    );
 }
 
 #[test]
@@ -168,7 +204,18 @@ fn rounding_is_exact_and_half_away_from_zero() {
     check(
         vec![sum("round(n, 2)"), Meter { scale: 0, ..sum("round(n)") }],
         &[r#"{"n":10.275}"#, r#"{"n":-10.275}"#, r#"{"n":0.0049}"#, r#"{"n":1000.5}"#, r#"{"n":-0.5}"#],
-        expect![],
+        expect![[r#"
+            0 m0 [] 1028
+            0 m1 [] 10
+            1 m0 [] -1028
+            1 m1 [] -10
+            2 m0 [] 0
+            2 m1 [] 0
+            3 m0 [] 100050
+            3 m1 [] 1001
+            4 m0 [] -50
+            4 m1 [] -1
+        "#]],
     );
 }
 
@@ -244,12 +291,27 @@ fn a_filter_that_is_not_true_feeds_nothing() {
             r#"{"paid":"yes","region":"eu","n":1}"#,
             r#"{"paid":true,"region":{},"n":1}"#,
         ],
-        expect![],
+        expect![[r#"
+            0 m0 [] 100
+            5 m0 refused: the field `paid` at $.data.paid cannot be taken: it is `yes`; allowed is true or false
+            6 m0 refused: the field `region` at $.data.region cannot be taken: it is an object or an array; allowed is a string, a number or a boolean
+        "#]],
+    );
+    // Null, although the comparison with the absent value's place holder would be true.
+    check(
+        vec![filtered("region <> 'eu'", meter(Aggregation::Count, None))],
+        &["{}", r#"{"region":null}"#, r#"{"region":"us"}"#, r#"{"region":"eu"}"#],
+        expect![[r#"
+            2 m0 [] 1
+        "#]],
     );
     check(
         vec![filtered("7 % n > 0", meter(Aggregation::Count, None))],
         &[r#"{"n":0}"#, r#"{"n":4}"#, r#"{"n":7}"#],
-        expect![],
+        expect![[r#"
+            0 m0 refused: the filter cannot be evaluated: Arrow error: Divide by zero error
+            1 m0 [] 1
+        "#]],
     );
 }
 
@@ -299,7 +361,16 @@ fn dimensions_are_text_and_absent_is_empty() {
             r#"{"n":1,"region":["eu"]}"#,
             &long,
         ],
-        expect![],
+        expect![[r#"
+            0 m0 ["eu", "1"] 100
+            1 m0 ["eu", "1"] 100
+            2 m0 ["", "1"] 100
+            3 m0 ["", "1"] 100
+            4 m0 ["7.5", "1"] 100
+            5 m0 ["true", "1"] 100
+            6 m0 refused: the field `region` at $.data.region cannot be taken: it is an object or an array; allowed is a string, a number or a boolean
+            7 m0 refused: the dimension `region` at $.data.region has 257 bytes; at most 256 are allowed
+        "#]],
     );
 }
 
@@ -312,7 +383,14 @@ fn meters_stand_alone_and_keep_their_order() {
     check(
         vec![meter(Aggregation::Count, None), elsewhere, sum("m"), here],
         &[r#"{"n":1,"m":"x"}"#, r#"{"m":2}"#],
-        expect![],
+        expect![[r#"
+            0 m0 [] 1
+            0 m2 refused: the field `m` at $.data.m cannot be taken: `x` is not a decimal number; write digits with an optional sign, point and exponent; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+            0 m3 [] 100
+            1 m0 [] 1
+            1 m2 [] 200
+            1 m3 refused: the field `n` at $.data.n cannot be taken: it is missing; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+        "#]],
     );
 }
 
@@ -327,7 +405,11 @@ fn types_are_kept_apart_and_unknown_ones_feed_nothing() {
     ];
     let block = decoded(&plan, &records);
     assert_eq!(block.len(), 4);
-    expect![].assert_eq(&shown(&block));
+    expect![[r#"
+        0 m1 [] 200
+        2 m0 [] 300
+        3 m1 refused: the field `m` at $.data.m cannot be taken: it is missing; allowed is a number, or a string with one, with at most 4 fractional digits and 38 digits in all
+    "#]].assert_eq(&shown(&block));
 }
 
 #[test]
@@ -339,12 +421,22 @@ fn attributes_can_be_fields() {
         Field { name: "tier".into(), path: vec!["tier".into()], kind: FieldKind::Text },
     ];
     let record = event(r#"{"n":1},"tier":"gold""#);
-    expect![].assert_eq(&shown(&decoded(&plan(vec![of_attributes]), &[record])));
+    expect![[r#"
+        0 m0 ["acme", "gold"] 100
+    "#]]
+    .assert_eq(&shown(&decoded(&plan(vec![of_attributes]), &[record])));
 }
 
 #[test]
 fn a_constant_needs_no_field() {
-    check(vec![sum("2.5")], &["{}", "null"], expect![]);
+    check(
+        vec![sum("2.5")],
+        &["{}", "null"],
+        expect![[r#"
+        0 m0 [] 250
+        1 m0 [] 250
+    "#]],
+    );
 }
 
 #[test]

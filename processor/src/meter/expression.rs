@@ -12,7 +12,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -52,7 +52,7 @@ impl Planner {
     /// `Err` is a sentence for the author of the meter.
     pub fn plan(&self, sql: &str, fields: &[Column]) -> Result<Expression, String> {
         let all = df_schema(&arrow_schema(fields))?;
-        let parsed = self.0.create_logical_expr(sql, &all).map_err(|error| error.strip_backtrace())?;
+        let parsed = self.0.create_logical_expr(sql, &all).map_err(|error| for_the_author(&error))?;
         let named = parsed.column_refs();
         let columns: Vec<Column> = fields
             .iter()
@@ -61,14 +61,14 @@ impl Planner {
             .collect();
         let schema = arrow_schema(&columns);
         let names = df_schema(&schema)?;
-        let parsed = rules::with_decimal_literals(parsed).map_err(|error| error.strip_backtrace())?;
+        let parsed = rules::with_decimal_literals(parsed).map_err(|error| for_the_author(&error))?;
         let context = SimplifyContext::builder().with_schema(Arc::new(names.clone())).build();
         let coerced =
-            ExprSimplifier::new(context).coerce(parsed, &names).map_err(|error| error.strip_backtrace())?;
+            ExprSimplifier::new(context).coerce(parsed, &names).map_err(|error| for_the_author(&error))?;
         rules::check(&coerced, &names)?;
         let physical =
-            self.0.create_physical_expr(coerced, &names).map_err(|error| error.strip_backtrace())?;
-        let result = physical.data_type(&schema).map_err(|error| error.strip_backtrace())?;
+            self.0.create_physical_expr(coerced, &names).map_err(|error| for_the_author(&error))?;
+        let result = physical.data_type(&schema).map_err(|error| for_the_author(&error))?;
         Ok(Expression { columns, result, schema, physical })
     }
 }
@@ -161,6 +161,18 @@ fn array(
     }
 }
 
+/// DataFusion's answer without its advice on session settings, which authors of meters cannot reach.
+fn for_the_author(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("datafusion.")).collect();
+    let scales = if text.contains("would exceed max scale") {
+        "; the scales of factors add up, so declare smaller ones or round a factor first"
+    } else {
+        ""
+    };
+    lines.join(" ") + scales
+}
+
 /// Numbers as 128-bit decimals and texts as one kind of text, so that readers know three types.
 fn readable(array: ArrayRef) -> datafusion::common::Result<ArrayRef> {
     let kind = match array.data_type() {
@@ -188,5 +200,5 @@ fn arrow_schema(columns: &[Column]) -> SchemaRef {
 }
 
 fn df_schema(schema: &Schema) -> Result<DFSchema, String> {
-    DFSchema::try_from(schema.clone()).map_err(|error| error.strip_backtrace())
+    DFSchema::try_from(schema.clone()).map_err(|error| for_the_author(&error))
 }

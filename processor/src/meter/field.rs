@@ -180,6 +180,9 @@ fn canonical_number(text: &str) -> Cow<'_, str> {
 /// `count` of `10^-from` as a count of `10^-to`. `None` when digits would be lost or the result does not fit.
 pub(super) fn rescaled(count: i128, from: i32, to: u32) -> Option<i128> {
     let shift = i32::try_from(to).ok()?.checked_sub(from)?;
+    if shift == 0 {
+        return Some(count);
+    }
     let power = *POWERS.get(usize::try_from(shift.unsigned_abs()).ok()?)?;
     if shift >= 0 {
         return count.checked_mul(power);

@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::{DataType, Decimal128Type};
 use hashbrown::HashTable;
 use tidemark_core::batch::{Measurement, Refusal};
 use tidemark_core::identity::DeploymentKey;
-use tidemark_schemas::decimal::NumberError;
+use tidemark_schemas::decimal::{Decimal, NumberError, SCALE_MAX};
 use tidemark_schemas::ids::TenantId;
 use tidemark_schemas::limits::DIMENSION_BYTES_MAX;
 
@@ -115,9 +115,12 @@ impl MeterPlan {
             ValuePlan::Number { expression, scale } => evaluated(expression, batch, rows, |array, out| {
                 let from = decimal_scale(array);
                 let counts = array.as_primitive::<Decimal128Type>();
+                let in_scale = |count| {
+                    let scaled = field::rescaled(count, from, *scale);
+                    scaled.ok_or_else(|| beyond_scale("the value", count, from, *scale))
+                };
                 out.extend(
-                    (0..counts.len())
-                        .map(|at| counts.is_valid(at).then(|| in_scale(counts.value(at), from, *scale))),
+                    (0..counts.len()).map(|at| counts.is_valid(at).then(|| in_scale(counts.value(at)))),
                 );
             }),
             ValuePlan::Member(expression) => {
@@ -160,23 +163,26 @@ fn field_value(
 ) -> Result<i128, String> {
     let value = batch.value(row, column.slot);
     match field::decimal(value, field_scale) {
-        Ok(Some(count)) => in_scale(count, field_scale as i32, scale),
+        Ok(Some(count)) => field::rescaled(count, field_scale as i32, scale).ok_or_else(|| {
+            let what = format!("the field `{}` at {}", column.name, column.path);
+            beyond_scale(&what, count, field_scale as i32, scale)
+        }),
         Ok(None) => Err(column.refusal(&Column::absence(value).unwrap_or(Unfit::Null))),
         Err(unfit) => Err(column.refusal(&unfit)),
     }
 }
 
-fn in_scale(count: i128, from: i32, scale: u32) -> Result<i128, String> {
-    if from == scale as i32 {
-        return Ok(count);
-    }
-    field::rescaled(count, from, scale).ok_or_else(|| {
-        let tail = "of the meter";
-        match u32::try_from(from).ok().filter(|from| *from > scale) {
-            Some(_) => format!("the value has more fractional digits than the scale {scale} {tail}; round it in the expression, or widen the scale"),
-            None => format!("the value at the scale {scale} {tail}: {}", NumberError::Overflow),
+/// Digits beyond the meter's scale are refused, never rounded: rounding is the expression's to ask for.
+fn beyond_scale(what: &str, count: i128, from: i32, scale: u32) -> String {
+    match u32::try_from(from).ok().filter(|from| (scale + 1..=SCALE_MAX).contains(from)) {
+        Some(from) => format!(
+            "{what} is {}, more than the {scale} fractional digits of the meter's scale; use round(x, {scale}) or widen the scale",
+            Decimal::new(count, from)
+        ),
+        None => {
+            format!("{what} at the meter's scale of {scale} fractional digits: {}", NumberError::Overflow)
         }
-    })
+    }
 }
 
 /// Evaluates the rows. `read` turns an array (numbers as decimals) into one entry per row, `None` for null.

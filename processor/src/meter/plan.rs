@@ -14,7 +14,7 @@ use super::field::{Column, PRECISION_MAX};
 
 /// One thing that is wrong with one meter, for its author.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("meter {meter}: its {part} is refused: {message}")]
+#[error("meter {meter}, {part}: {message}")]
 pub struct MeterMistake {
     pub meter: MeterId,
     pub part: MeterPart,

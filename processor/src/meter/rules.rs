@@ -27,6 +27,9 @@ const EXACT_FUNCTIONS: [&str; 11] = [
     "octet_length",
 ];
 
+const BINARY_FLOAT: &str = "is a binary floating-point number, which cannot hold most decimal fractions exactly; \
+                            use decimal fields, literals and functions";
+
 /// Digits of a 64-bit integer written as a decimal.
 const INTEGER_DIGITS: u8 = 20;
 
@@ -73,44 +76,43 @@ pub(super) fn check(coerced: &Expr, schema: &DFSchema) -> Result<(), String> {
 
 fn check_node(node: &Expr, schema: &DFSchema) -> Result<(), String> {
     check_shape(node)?;
-    let result = node.get_type(schema).map_err(|error| error.strip_backtrace())?;
+    let result = type_of(node, schema)?;
+    let shown = node.human_display();
+    match node {
+        Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
+            return Err(format!("`{shown}` can answer differently on a replay; leave it out"));
+        }
+        Expr::Cast(cast) => check_cast(node, &cast.expr, &result, schema)?,
+        Expr::TryCast(cast) => check_cast(node, &cast.expr, &result, schema)?,
+        _ => {}
+    }
     if result.is_floating() {
-        return Err(format!(
-            "`{node}` is a binary floating-point number, which cannot hold most decimal fractions exactly; \
-             use decimal fields, literals and functions"
-        ));
+        return Err(format!("`{node}` {BINARY_FLOAT}"));
     }
     if matches!(result, DataType::Decimal256(..)) {
-        return Err(format!("`{node}` needs more than 38 digits; declare smaller scales or round its parts"));
+        return Err(format!(
+            "`{shown}` needs more than 38 digits; declare smaller scales or round its parts"
+        ));
     }
     match node {
         Expr::BinaryExpr(binary) if binary.op == Operator::Divide => Err(format!(
-            "`{node}` divides, and a quotient is cut to a fixed number of digits; multiply by the reciprocal \
+            "`{shown}` divides, and a quotient is cut to a fixed number of digits; multiply by the reciprocal \
              (`* 0.001` for `/ 1000`), or let the rate card price a larger unit"
         )),
         Expr::BinaryExpr(binary)
             if is_arithmetic(binary.op) && !matches!(result, DataType::Decimal128(..)) =>
         {
-            Err(format!("`{node}` is not decimal arithmetic; declare its fields as decimals"))
+            Err(format!("`{shown}` is not decimal arithmetic; declare its fields as decimals"))
         }
-        Expr::Cast(cast) => check_cast(node, &cast.expr, &result, schema),
-        Expr::TryCast(cast) => check_cast(node, &cast.expr, &result, schema),
-        Expr::ScalarFunction(call) => {
-            if call.func.signature().volatility != Volatility::Immutable {
-                return Err(format!(
-                    "`{}` can answer differently on a replay; leave it out",
-                    call.func.name()
-                ));
-            }
-            let exact = !result.is_numeric() || EXACT_FUNCTIONS.contains(&call.func.name());
-            if exact {
-                Ok(())
-            } else {
-                Err(format!("`{}` is not exact on decimals; leave it out", call.func.name()))
-            }
+        Expr::ScalarFunction(call) if result.is_numeric() && !EXACT_FUNCTIONS.contains(&call.func.name()) => {
+            Err(format!("`{}` is not known to be exact on decimals; leave it out", call.func.name()))
         }
         _ => Ok(()),
     }
+}
+
+fn type_of(node: &Expr, schema: &DFSchema) -> Result<DataType, String> {
+    node.get_type(schema).map_err(|error| error.strip_backtrace())
 }
 
 /// Nothing that needs more than the one event.
@@ -143,19 +145,20 @@ fn check_shape(node: &Expr) -> Result<(), String> {
 }
 
 fn check_cast(node: &Expr, from: &Expr, to: &DataType, schema: &DFSchema) -> Result<(), String> {
-    if !to.is_numeric() {
+    let kind = type_of(from, schema)?;
+    if kind.is_floating() {
+        return Err(format!("`{from}` {BINARY_FLOAT}"));
+    }
+    if !to.is_numeric() || to.is_floating() || kind.is_null() {
         return Ok(());
     }
-    let from = from.get_type(schema).map_err(|error| error.strip_backtrace())?;
-    let keeps_digits = match (digits_after_point(&from), digits_after_point(to)) {
-        (Some(before), Some(after)) => before <= after,
-        _ => matches!(from, DataType::Null),
-    };
-    if keeps_digits {
+    if let (Some(before), Some(after)) = (digits_after_point(&kind), digits_after_point(to))
+        && before <= after
+    {
         return Ok(());
     }
     Err(format!(
-        "`{node}` turns {from} into {to} and can lose digits in silence; declare the field as a decimal, or use round(x, n)"
+        "`{node}` turns {kind} into {to} and can lose digits in silence; declare the field as a decimal, or use round(x, n)"
     ))
 }
 

@@ -1,6 +1,5 @@
 //! Which meters can be planned, and what each mistake says.
 
-use expect_test::{Expect, expect};
 use tidemark_schemas::ids::MeterId;
 use tidemark_schemas::meter::{Aggregation, Field, FieldKind, Meter, WindowLength};
 
@@ -34,20 +33,26 @@ fn meter(aggregation: Aggregation, value: Option<&str>, filter: Option<&str>) ->
     }
 }
 
-fn check(meter: Meter, expected: Expect) {
-    let said = match plan_meters(&[meter]) {
-        Ok(plans) => format!("planned: {:?}", plans.types[0].paths),
+/// The one mistake of a meter, or the paths that its plan wants.
+fn said(meter: Meter) -> String {
+    match plan_meters(&[meter]) {
+        Ok(plans) => format!("wants {:?}", plans.types[0].paths),
         Err(mistakes) => mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
-    };
-    expected.assert_eq(&said);
+    }
 }
 
-fn check_value(value: &str, expected: Expect) {
-    check(meter(Aggregation::Sum, Some(value), None), expected);
+fn check_values(cases: &[(&str, &str)]) {
+    for (value, expected) in cases {
+        let said = said(meter(Aggregation::Sum, Some(value), None));
+        assert_eq!(said, format!("meter m, value: {expected}"), "{value}");
+    }
 }
 
-fn check_filter(filter: &str, expected: Expect) {
-    check(meter(Aggregation::Count, None, Some(filter)), expected);
+fn check_filters(cases: &[(&str, &str)]) {
+    for (filter, expected) in cases {
+        let said = said(meter(Aggregation::Count, None, Some(filter)));
+        assert_eq!(said, format!("meter m, filter: {expected}"), "{filter}");
+    }
 }
 
 #[test]
@@ -82,63 +87,142 @@ fn exact_expressions_are_planned() {
 
 #[test]
 fn only_named_fields_are_wanted() {
-    check_value("a * b", expect![]);
+    assert_eq!(said(meter(Aggregation::Sum, Some("a * b"), None)), r#"wants [["data", "a"], ["data", "b"]]"#);
     let mut both = meter(Aggregation::Sum, Some("a"), Some("paid"));
     both.dimensions = vec!["Name".into()];
-    check(both, expect![]);
+    assert_eq!(said(both), r#"wants [["data", "paid"], ["data", "a"], ["data", "Name"]]"#);
 }
 
 #[test]
 fn inexact_values_are_refused() {
-    check_value("sqrt(a)", expect![]);
-    check_value("CAST(a AS DOUBLE)", expect![]);
-    check_value("CAST(CAST(a AS DOUBLE) AS DECIMAL(10, 2))", expect![]);
-    check_value("a / 3", expect![]);
-    check_value("CAST(b AS DECIMAL(38, 2))", expect![]);
-    check_value("CAST(b AS BIGINT)", expect![]);
-    check_value("CAST(\"Name\" AS DECIMAL(38, 2))", expect![]);
-    check_value("b * wide", expect![]);
-    check_value("power(a, 2)", expect![]);
-    check_value("character_length(Name) + character_length(Name)", expect![]);
+    check_values(&[
+        (
+            "sqrt(a)",
+            "`sqrt(CAST(a AS Float64))` is a binary floating-point number, which cannot hold most decimal fractions exactly; use decimal fields, literals and functions",
+        ),
+        (
+            "CAST(a AS DOUBLE)",
+            "`CAST(a AS Float64)` is a binary floating-point number, which cannot hold most decimal fractions exactly; use decimal fields, literals and functions",
+        ),
+        (
+            "CAST(CAST(a AS DOUBLE) AS DECIMAL(10, 2))",
+            "`CAST(a AS Float64)` is a binary floating-point number, which cannot hold most decimal fractions exactly; use decimal fields, literals and functions",
+        ),
+        (
+            "a / 3",
+            "`a / 3` divides, and a quotient is cut to a fixed number of digits; multiply by the reciprocal (`* 0.001` for `/ 1000`), or let the rate card price a larger unit",
+        ),
+        (
+            "CAST(b AS DECIMAL(38, 2))",
+            "`CAST(b AS Decimal128(38, 2))` turns Decimal128(38, 10) into Decimal128(38, 2) and can lose digits in silence; declare the field as a decimal, or use round(x, n)",
+        ),
+        (
+            "CAST(b AS BIGINT)",
+            "`CAST(b AS Int64)` turns Decimal128(38, 10) into Int64 and can lose digits in silence; declare the field as a decimal, or use round(x, n)",
+        ),
+        (
+            "CAST(Name AS DECIMAL(38, 2))",
+            "`CAST(Name AS Decimal128(38, 2))` turns Utf8 into Decimal128(38, 2) and can lose digits in silence; declare the field as a decimal, or use round(x, n)",
+        ),
+        (
+            "b * wide",
+            "Error during planning: Cannot get result type for decimal operation Decimal128(38, 10) * Decimal128(38, 30): Invalid argument error: Output scale of Decimal128(38, 10) * Decimal128(38, 30) would exceed max scale of 38; the scales of factors add up, so declare smaller ones or round a factor first",
+        ),
+        (
+            "power(a, 2)",
+            "`power(CAST(a AS Float64), CAST(Int64(2) AS Float64))` is a binary floating-point number, which cannot hold most decimal fractions exactly; use decimal fields, literals and functions",
+        ),
+        (
+            "character_length(Name) + character_length(Name)",
+            "`character_length(Name) + character_length(Name)` is not decimal arithmetic; declare its fields as decimals",
+        ),
+    ]);
 }
 
 #[test]
 fn what_is_no_value_is_refused() {
-    check_value("a +", expect![]);
-    check_value("c", expect![]);
-    check_value("name", expect![]);
-    check_value("Name", expect![]);
-    check_value("paid", expect![]);
-    check_value("NULL", expect![]);
-    check_value("a * random()", expect![]);
-    check_value("sum(a)", expect![]);
-    check_value("(SELECT 1)", expect![]);
-    check_value("a; DROP TABLE b", expect![]);
-    check(meter(Aggregation::Sum, None, None), expect![]);
-    check(meter(Aggregation::Count, Some("a"), None), expect![]);
+    check_values(&[
+        ("a +", r#"SQL error: ParserError("Expected: an expression, found: EOF")"#),
+        ("c", r#"Schema error: No field named c. Valid fields are a, b, wide, "Name", paid."#),
+        (
+            "name",
+            r#"Schema error: No field named name. Did you mean '"Name"'? Valid fields are a, b, wide, "Name", paid."#,
+        ),
+        ("Name", "it gives Utf8; a quantity is a decimal"),
+        ("paid", "it gives Boolean; a quantity is a decimal"),
+        ("NULL", "it gives Null; a quantity is a decimal"),
+        (
+            "a * random()",
+            "`CAST(a AS Float64) * random()` is a binary floating-point number, which cannot hold most decimal fractions exactly; use decimal fields, literals and functions",
+        ),
+        ("sum(a)", "`sum(a)` looks beyond the one event; a meter's expression sees only its fields"),
+        (
+            "(SELECT 1)",
+            "`(<subquery>)` looks beyond the one event; a meter's expression sees only its fields",
+        ),
+        (
+            "a; DROP TABLE b",
+            r#"SQL error: ParserError("Expected: end of expression, found: ; at Line: 1, Column: 2")"#,
+        ),
+    ]);
+    let without = said(meter(Aggregation::Sum, None, None));
+    assert_eq!(without, "meter m, value: a meter with aggregation sum needs a value");
+    let counted = said(meter(Aggregation::Count, Some("a"), None));
+    assert!(counted.starts_with("meter m, value: a count takes no value"), "{counted}");
 }
 
 #[test]
 fn what_is_no_filter_is_refused() {
-    check_filter("a", expect![]);
-    check_filter("a > sqrt(b)", expect![]);
-    check_filter("random() > 0.5", expect![]);
+    check_filters(&[
+        ("a", "it gives Decimal128(38, 2); a filter is true or false"),
+        (
+            "a > '5'",
+            r#"`CAST(Utf8("5") AS Decimal128(38, 2))` turns Utf8 into Decimal128(38, 2) and can lose digits in silence; declare the field as a decimal, or use round(x, n)"#,
+        ),
+        (
+            "Name > 5",
+            "`CAST(Name AS Int64)` turns Utf8 into Int64 and can lose digits in silence; declare the field as a decimal, or use round(x, n)",
+        ),
+        (
+            "paid = 'true'",
+            "Error during planning: Cannot infer common argument type for comparison operation Boolean = Utf8",
+        ),
+        (
+            "a > sqrt(b)",
+            "`sqrt(CAST(b AS Float64))` is a binary floating-point number, which cannot hold most decimal fractions exactly; use decimal fields, literals and functions",
+        ),
+        (
+            "random() > 0.5",
+            "`random()` is a binary floating-point number, which cannot hold most decimal fractions exactly; use decimal fields, literals and functions",
+        ),
+    ]);
 }
 
 #[test]
 fn other_parts_are_checked() {
     let valid = || meter(Aggregation::Sum, Some("a"), None);
-    check(Meter { scale: 19, ..valid() }, expect![]);
-    check(Meter { dimensions: vec!["region".into()], ..valid() }, expect![]);
-    check(
-        Meter { fields: vec![field("a", FieldKind::Text), field("a", FieldKind::Text)], ..valid() },
-        expect![],
-    );
-    check(Meter { fields: vec![field("a", FieldKind::Decimal { scale: 39 })], ..valid() }, expect![]);
-    check(
-        Meter { fields: vec![Field { path: Vec::new(), ..field("a", FieldKind::Text) }], ..valid() },
-        expect![],
-    );
+    let with_fields = |fields| Meter { fields, ..valid() };
+    for (meter, expected) in [
+        (Meter { scale: 19, ..valid() }, "scale: 19 fractional digits; at most 18 are kept"),
+        (
+            Meter { dimensions: vec!["region".into()], ..valid() },
+            "dimensions: `region` is not among the meter's fields",
+        ),
+        (
+            with_fields(vec![field("a", FieldKind::Text), field("a", FieldKind::Text)]),
+            "fields: the field `a` is declared twice",
+        ),
+        (
+            with_fields(vec![field("a", FieldKind::Decimal { scale: 39 })]),
+            "fields: the field `a` has 39 fractional digits; at most 38 can be kept",
+        ),
+        (
+            with_fields(vec![Field { path: Vec::new(), ..field("a", FieldKind::Text) }]),
+            "fields: the field `a` has no path",
+        ),
+    ] {
+        assert_eq!(said(meter), format!("meter m, {expected}"));
+    }
 }
 
 #[test]
