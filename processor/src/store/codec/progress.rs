@@ -10,7 +10,9 @@ impl Codec for Progress {
     fn encode(&self, writer: &mut Writer) {
         writer.u64(self.commits);
         let Counts { received, counted, again, rejected, exceptions, late, conflicts } = self.counts;
-        [received, counted, again, rejected, exceptions, late, conflicts].into_iter().for_each(|count| writer.u64(count));
+        [received, counted, again, rejected, exceptions, late, conflicts]
+            .into_iter()
+            .for_each(|count| writer.u64(count));
         writer.option(self.newest, Writer::time);
         writer.option(self.declared, Writer::time);
         writer.u64(self.rated);
