@@ -1,0 +1,5 @@
+//! The built binary on real folders: what a person types, and what comes out.
+
+mod product;
+mod public_data;
+mod stories;

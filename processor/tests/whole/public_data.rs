@@ -1,0 +1,123 @@
+//! The examples on the public data sets that they are for, to the exact totals. See `processor/examples` for addresses
+//! and licences; the data is not in this repository.
+
+use std::path::{Path, PathBuf};
+
+use crate::product::{Product, said};
+
+/// The folder of data sets, or a line that says why the test was skipped.
+fn data(set: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("TIDEMARK_DATA").map(|folder| PathBuf::from(folder).join(set));
+    let found = folder.filter(|folder| folder.is_dir());
+    if found.is_none() {
+        println!("SKIPPED {set}: set TIDEMARK_DATA to a folder that has the data set `{set}`");
+    }
+    found
+}
+
+/// Runs one example on files of its data set.
+fn run(set: &str, files: &[PathBuf]) -> (Product, String) {
+    let product = Product::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(set);
+    let (catalog, mapping) = (example.join("catalog"), example.join("mapping.toml"));
+    let mut command = product.command(&["ingest", "--complete", "--tenant", "example", "--data", "data"]);
+    command.arg("--catalog").arg(&catalog).arg("--mapping").arg(&mapping).args(files);
+    let said = said(command.output().expect("starts"));
+    assert!(said.succeeded, "{said:#?}");
+    (product, said.out)
+}
+
+fn expected(set: &str) -> toml::Table {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(set).join("expected.toml");
+    std::fs::read_to_string(path).expect("expected.toml").parse().expect("TOML")
+}
+
+/// Sum of the quantities of a meter's last revisions, exact.
+fn quantity(product: &Product, meter: &str) -> tidemark_schemas::Decimal {
+    let deltas = product.rated_lines().into_iter().filter(|line| line["summary"]["meter"] == meter);
+    deltas.fold(tidemark_schemas::Decimal::ZERO, |sum, line| {
+        let delta = line["summary"]["quantity_delta"].as_str().expect("text").parse().expect("a number");
+        sum.add(delta).expect("fits")
+    })
+}
+
+fn unrounded(product: &Product) -> tidemark_schemas::Decimal {
+    product.rated_lines().into_iter().fold(tidemark_schemas::Decimal::ZERO, |sum, line| {
+        sum.add(line["amount_unrounded"].as_str().expect("text").parse().expect("a number")).expect("fits")
+    })
+}
+
+#[test]
+fn azure_llm_2023() {
+    let Some(folder) = data("azure-llm-2023") else { return };
+    assert!(!expected("azure-llm-2023").is_empty());
+    let (product, out) = run("azure-llm-2023", &[folder.join("code.csv"), folder.join("conv.csv")]);
+    assert!(out.contains("received 28185 = counted 28185 + again 0 + rejected 0 + exceptions 0"), "{out}");
+    assert_eq!(quantity(&product, "context_tokens").to_string(), "40421844");
+    assert_eq!(quantity(&product, "generated_tokens").to_string(), "4334561");
+    assert_eq!(unrounded(&product).to_string(), "144.40022");
+}
+
+/// The rows as CloudEvents, in blocks of 64 turned round, every seventh sent twice: `(lines, re-sends)`.
+fn disordered(folder: &Path) -> (String, u64) {
+    let mut events = Vec::new();
+    for service in ["code", "conv"] {
+        let text = std::fs::read_to_string(folder.join(format!("{service}.csv"))).expect("a data file");
+        for (row, line) in text.lines().skip(1).enumerate() {
+            let [time, context, generated] = line.split(',').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let time = time.replace(' ', "T");
+            events.push(format!(
+                r#"{{"specversion":"1.0","id":"{service}-{row}","source":"/azure-llm/{service}","type":"llm.request","subject":"{service}","time":"{time}Z","data":{{"context_tokens":{context},"generated_tokens":{generated}}}}}"#
+            ));
+        }
+    }
+    let (mut lines, mut resent) = (String::new(), 0);
+    for block in events.chunks(64) {
+        for (at, event) in block.iter().rev().enumerate() {
+            lines.push_str(event);
+            lines.push('\n');
+            if at % 7 == 0 {
+                resent += 1;
+                lines.push_str(&block[at]);
+                lines.push('\n');
+            }
+        }
+    }
+    (lines, resent)
+}
+
+#[test]
+fn azure_llm_2023_with_duplicates_and_disorder() {
+    let Some(folder) = data("azure-llm-2023") else { return };
+    let product = Product::new();
+    let (lines, resent) = disordered(&folder);
+    product.write("disordered.ndjson", &lines);
+    let catalog = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/azure-llm-2023/catalog");
+    let mut command = product.command(&["ingest", "disordered.ndjson", "--complete", "--tenant", "example", "--data", "data"]);
+    let said = said(command.arg("--catalog").arg(catalog).output().expect("starts"));
+    assert!(said.succeeded, "{said:#?}");
+    assert!(said.out.contains(&format!("counted 28185 + again {resent} + rejected 0 + exceptions 0")), "{}", said.out);
+    assert_eq!(quantity(&product, "context_tokens").to_string(), "40421844");
+    assert_eq!(quantity(&product, "generated_tokens").to_string(), "4334561");
+    assert_eq!(unrounded(&product).to_string(), "144.40022");
+}
+
+#[test]
+fn focus_1_0() {
+    let Some(folder) = data("focus-1.0") else { return };
+    let (product, out) = run("focus-1.0", &[folder.join("focus_sample.csv")]);
+    assert!(out.contains("rejected 0 + exceptions 0"), "{out}");
+    assert_eq!(unrounded(&product).to_string(), "20.7630176406");
+}
+
+#[test]
+fn web_logs() {
+    let Some(folder) = data("web-logs") else { return };
+    let (product, out) = run("web-logs", &[folder.join("apache_logs")]);
+    assert!(out.contains("received 10000 = counted 10000 + again 0 + rejected 0 + exceptions 0"), "{out}");
+    let bytes = product.rated_lines().iter().filter(|line| line["summary"]["unit"] == "byte").count();
+    assert!(bytes > 0, "the example has a meter in bytes");
+    let meter = expected("web-logs").to_string();
+    assert!(meter.contains("2747282740") || meter.contains("2_747_282_740"), "{meter}");
+    assert_eq!(quantity(&product, "bytes_sent").to_string(), "2747282740");
+}
