@@ -20,6 +20,9 @@ use crate::state::{SeriesId, Task, Timer, Window, WindowKey};
 use crate::terms::Terms;
 use crate::working::Working;
 
+/// A line of more than 10^30 minor units is a mistake in usage or price; 10^8 such lines still fit one entry.
+const LINE_MINOR_MAX: i128 = 10_i128.pow(30);
+
 /// Whether everything that is due has been settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
@@ -74,8 +77,10 @@ pub fn adopt(terms: &Terms, working: &mut Working) {
         let charges = terms.rate_card(at).versions.iter().flat_map(|version| &version.charges);
         let has_fee =
             charges.into_iter().any(|charge| amount(charge, Decimal::ZERO).is_ok_and(|fee| !fee.is_zero()));
-        if has_fee && !working.watched.contains_key(&id) {
-            watch(terms, working, at, subscription.start);
+        if has_fee {
+            // From where it was left: an end that was moved makes it watched again. Setting a timer twice changes nothing.
+            let from = working.watched.get(&id).copied().unwrap_or(subscription.start);
+            watch(terms, working, at, from);
         }
     }
 }
@@ -131,7 +136,12 @@ fn settle_window(terms: &Terms, working: &mut Working, key: WindowKey, at: Event
         changes.adjusted += 1;
     }
     let series = working.series.change(window.series).get_or_insert_with(|| Series::new(window.period));
-    let priced = price(terms, subscription, &meter.id, series, window.effective_from, Some(&pending));
+    let mut priced_series = series.clone();
+    let priced =
+        price(terms, subscription, &meter.id, &mut priced_series, window.effective_from, Some(&pending));
+    let priced = priced.and_then(|step| {
+        if step.amount.minor.abs() > LINE_MINOR_MAX { Err(NumberError::Overflow) } else { Ok(step) }
+    });
     let quantity = window.settled.as_ref().expect("just merged").quantity(meter);
     let (step, quantity, delta) = match (priced, quantity) {
         (Ok(step), Ok(quantity)) => (step, quantity, quantity.sub(window.reported)),
@@ -140,6 +150,7 @@ fn settle_window(terms: &Terms, working: &mut Working, key: WindowKey, at: Event
             return;
         }
     };
+    *series = priced_series;
     let quantity_delta = delta.expect("quantities of one window have one scale and are bounded");
     window.reported = quantity;
     let dimensions: Dimensions =
@@ -177,6 +188,10 @@ fn end_period(
     };
     let contract = terms.subscription(subscription);
     let period = terms.calendar(subscription).period(start);
+    if contract.end.is_some_and(|end| period.start >= end) {
+        // It was ended after this period began to be watched.
+        return;
+    }
     let version = terms.version_at(subscription, start.max(contract.start));
     for (meter, series) in period_series(terms, &working.key, subscription_hash, start) {
         if working.series.get(&series).is_some() {

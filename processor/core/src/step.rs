@@ -100,30 +100,32 @@ fn feed_all(
     let range = |range: &std::ops::Range<u32>| range.start as usize..range.end as usize;
     let only = block.replays.get(event).and_then(|replay| replay.meter.as_ref());
     let wanted = |meter: u16| only.is_none_or(|only| terms.meter(usize::from(meter)).id == *only);
-    let (mut fed, mut late, mut first_refused) = (false, false, None);
+    let (mut fed, mut late, mut refused) = (false, false, Vec::new());
     for feed in resolved.feeds[range(&resolved_event.feeds)].iter().filter(|feed| wanted(feed.meter)) {
         match apply(terms, working, prepared, event, feed, watermark) {
             Ok(is_late) => (fed, late) = (true, late || is_late),
-            Err(refused) => {
-                first_refused.get_or_insert(refused.kind);
-                fates.parked.push((event as u32, refused));
-            }
+            Err(refusal) => refused.push(refusal),
         }
     }
-    for refused in &resolved.parks[range(&resolved_event.parks)] {
-        if refused.meter.is_none_or(wanted) {
-            first_refused.get_or_insert(refused.kind);
-            fates.parked.push((event as u32, refused.clone()));
-        }
-    }
+    let known = resolved.parks[range(&resolved_event.parks)].iter();
+    refused.extend(known.filter(|refusal| refusal.meter.is_none_or(wanted)).cloned());
     if fed {
         working.progress.counts.late += u64::from(late);
         let latest = &mut working.progress.latest_period_end;
         *latest = (*latest).max(Some(resolved_event.period_end));
     }
-    match first_refused {
+    let kind = refused.first().map(|refusal: &Park| refusal.kind);
+    if !fed
+        && only.is_none()
+        && let Some(first) = refused.first()
+    {
+        // No meter could take it, so it waits as a whole: one exception, which counts it once when it is replayed.
+        return park(fates, event, Park { meter: None, ..first.clone() });
+    }
+    fates.parked.extend(refused.into_iter().map(|refusal| (event as u32, refusal)));
+    match kind {
         // A meter that still refuses leaves its replayed exception as it was.
-        Some(kind) if !fed || only.is_some() => Fate::Parked(kind),
+        Some(kind) if only.is_some() => Fate::Parked(kind),
         _ => {
             if !block.replays.is_empty() {
                 fates.resolved.push(event as u32);
@@ -254,9 +256,9 @@ fn count(working: &mut Working, block: &EventBlock, fate: Fate) {
 }
 
 /// I-8 for replays: an event that waited as a whole and is counted now.
-pub fn count_replayed(working: &mut Working, block: &EventBlock, fates: &Fates) {
+pub fn count_replayed(working: &mut Working, block: &EventBlock, resolved: &[u32]) {
     let whole =
-        fates.resolved.iter().filter(|event| block.replays[**event as usize].meter.is_none()).count() as u64;
+        resolved.iter().filter(|event| block.replays[**event as usize].meter.is_none()).count() as u64;
     working.progress.counts.exceptions -= whole;
     working.progress.counts.counted += whole;
 }

@@ -246,6 +246,12 @@ impl Terms {
     #[must_use]
     pub fn follows(&self, before: &Terms) -> Vec<String> {
         let mut faults = Vec::new();
+        if self.timing().horizon_micros > before.timing().horizon_micros {
+            faults.push(
+                "the horizon is longer than it was, but identities beyond the old one are forgotten; keep it"
+                    .into(),
+            );
+        }
         for old in &before.catalog.meters {
             match self.meter_named(&old.id).map(|at| self.meter(at)) {
                 None => faults.push(format!("meter `{}` is gone; past usage depends on it: keep it", old.id)),

@@ -22,10 +22,13 @@ use crate::store::codec::Damaged;
 use crate::store::{KeyValue, Keyspace, Row, StoreError};
 
 /// Blocks read at once: at most as many megabytes as a few requests hold.
-const BLOCKS_READ_MAX: usize = 16;
+const BLOCKS_READ_MAX: usize = 8;
 
 /// Events in one file: about 15 MB of Parquet, and 100 MB of memory while it is written.
 const FILE_EVENTS_MAX: usize = 250_000;
+
+/// Bytes of events in one file, so that large events do not fill the memory.
+const FILE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Events in one row group, the unit that a reader skips.
 const ROW_GROUP_EVENTS: usize = 50_000;
@@ -82,6 +85,15 @@ impl Archiver {
     pub fn new(store: Arc<dyn KeyValue>, folder: &Path) -> Result<Self, ArchiveError> {
         let at_folder = |source| ArchiveError::Io { path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(at_folder)?;
+        // A crash between a file and its commit leaves a file whose events are in the store too.
+        for entry in std::fs::read_dir(folder).map_err(at_folder)? {
+            let name = entry.map_err(at_folder)?.file_name().to_string_lossy().into_owned();
+            let is_ours =
+                name.starts_with("events-") && (name.ends_with(".parquet") || name.ends_with(".tmp"));
+            if is_ours && store.get(Keyspace::ArchiveFile, name.as_bytes())?.is_none() {
+                std::fs::remove_file(folder.join(&name)).map_err(at_folder)?;
+            }
+        }
         Ok(Self { store, folder: folder.to_owned() })
     }
 
@@ -92,12 +104,14 @@ impl Archiver {
     pub fn write_next(&self, flush: bool) -> Result<Option<ArchivedFile>, ArchiveError> {
         let mut from = None;
         let mut last = Vec::new();
-        let mut events = Vec::new();
-        while events.len() < FILE_EVENTS_MAX {
+        let (mut events, mut bytes): (Vec<ArchivedEvent>, usize) = (Vec::new(), 0);
+        while events.len() < FILE_EVENTS_MAX && bytes < FILE_BYTES_MAX {
             let rows = self.next_rows(&last)?;
             let is_end = rows.len() < BLOCKS_READ_MAX;
             for row in rows {
-                events.extend(events_of(&row.value)?);
+                let more = events_of(&row.value)?;
+                bytes += more.iter().map(|event| event.raw.len()).sum::<usize>();
+                events.extend(more);
                 from.get_or_insert_with(|| row.key.clone());
                 last = row.key;
             }
@@ -105,7 +119,8 @@ impl Archiver {
                 break;
             }
         }
-        let Some(from) = from.filter(|_| flush || events.len() >= FILE_EVENTS_MAX) else { return Ok(None) };
+        let is_full = events.len() >= FILE_EVENTS_MAX || bytes >= FILE_BYTES_MAX;
+        let Some(from) = from.filter(|_| flush || is_full) else { return Ok(None) };
         let name = format!("events-{}-{}.parquet", hex(&from), hex(&last));
         let manifest = self.write(&name, &events)?;
         last.push(0);

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
 use clap::Args;
 use tokio::sync::watch;
 
@@ -41,10 +40,12 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve_until_stopped(&config, &engine, listening, prometheus));
     runtime.shutdown_timeout(config.http.shutdown_grace);
-    let engine =
-        Arc::into_inner(engine).context("the service still holds the processor; this is a fault of ours")?;
     let stopped = engine.handle.snapshot().stopped.clone();
-    engine.stop();
+    // A long question may outlive the grace; what was acknowledged is durable all the same.
+    match Arc::into_inner(engine) {
+        Some(engine) => engine.stop(),
+        None => tracing::warn!("stopping although a question is still being answered"),
+    }
     outcome?;
     match stopped {
         Some(why) => anyhow::bail!("the partition stopped: {why}"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidemark_core::changes::{Changes, Fate, Fates};
 use tidemark_core::identity::Remembered;
-use tidemark_core::resolve::{Resolved, resolve};
+use tidemark_core::resolve::Resolved;
 use tidemark_core::settle::{Due, adopt, complete_at, declare, settle_due};
 use tidemark_core::state::Counts;
 use tidemark_core::step::{Prepared, count_rejections, count_replayed, step};
@@ -19,7 +19,7 @@ use tidemark_schemas::wire;
 
 use super::exceptions::Exceptions;
 use super::load::{load, trim, undecodable};
-use super::prepare::PreparedBlock;
+use super::prepare::{PreparedBlock, Preparer};
 use crate::archive;
 use crate::store::codec::{
     Codec, archive_block_key, entry_key, group_count_key, group_key, member_key, outbox_key, posting_key,
@@ -61,6 +61,8 @@ pub struct Partition {
     pub(super) witness: Witness,
     pub(super) working: Working,
     pub(super) terms: Arc<Terms>,
+    /// Prepares blocks again that were prepared under another catalog.
+    pub(super) preparer: Arc<Preparer>,
     pub(super) exceptions: Exceptions,
     /// Counts that metrics know already.
     pub(super) told: Counts,
@@ -79,6 +81,11 @@ impl Partition {
     #[must_use]
     pub fn working(&self) -> &Working {
         &self.working
+    }
+
+    #[must_use]
+    pub fn preparer(&self) -> &Arc<Preparer> {
+        &self.preparer
     }
 
     #[must_use]
@@ -104,10 +111,10 @@ impl Partition {
             let mut staged = Staged::default();
             let mut taken = Vec::with_capacity(blocks.len());
             for mut prepared in blocks {
-                if !Arc::ptr_eq(&prepared.terms, &partition.terms) {
-                    prepared.resolved = resolve(&partition.terms, &partition.working.key, &prepared.block);
-                    prepared.terms = Arc::clone(&partition.terms);
+                if !Arc::ptr_eq(&prepared.terms, &partition.preparer.terms) {
+                    prepared = partition.preparer.prepare_again(prepared);
                 }
+                partition.drop_settled_replays(&mut prepared)?;
                 let fates = partition.take_one(&prepared, &mut staged, now)?;
                 taken.push(Taken { prepared, fates });
             }
@@ -128,7 +135,7 @@ impl Partition {
         count_rejections(&mut self.working, block);
         self.exceptions.reject(&*self.store, &mut staged.batch, block)?;
         let ready = Prepared { block, resolved: &prepared.resolved, remembered: &remembered };
-        let (mut fates, mut done, mut told) = (Fates::default(), 0, 0);
+        let (mut fates, mut done, mut told, mut resolved_told) = (Fates::default(), 0, 0, 0);
         loop {
             load(&*self.store, &self.terms, &mut self.working, &prepared.resolved, watermark)?;
             let (now_done, due) =
@@ -142,6 +149,12 @@ impl Partition {
             )?;
             told = fates.parked.len();
             self.stage_archive(prepared, &fates, done, staged);
+            if !block.replays.is_empty() {
+                let resolved = &fates.resolved[resolved_told..];
+                count_replayed(&mut self.working, block, resolved);
+                self.exceptions.resolve(&*self.store, &mut staged.batch, block, resolved)?;
+                resolved_told = fates.resolved.len();
+            }
             done = now_done;
             if due == Due::Nothing {
                 break;
@@ -150,12 +163,25 @@ impl Partition {
             // after a crash here it is read again and recognised.
             self.commit(std::mem::take(staged), now)?;
         }
-        count_replayed_if_any(&mut self.working, prepared, &fates);
-        self.exceptions.resolve(&*self.store, &mut staged.batch, block, &fates.resolved)?;
         if let Some(position) = &prepared.position {
             staged.batch.put(Keyspace::Position, position.source.as_bytes(), &position.bytes);
         }
         Ok(fates)
+    }
+
+    /// Leaves out replays of exceptions that are not open any more, or that are in the block or commit already: a replay
+    /// skips dedupe, so it must happen once.
+    fn drop_settled_replays(&self, prepared: &mut PreparedBlock) -> Result<(), StoreError> {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut keep = Vec::with_capacity(prepared.block.replays.len());
+        for replay in &prepared.block.replays {
+            let is_first = seen.insert(replay.exception.clone());
+            keep.push(is_first && self.exceptions.is_open(&*self.store, &replay.exception)?);
+        }
+        if keep.contains(&false) {
+            *prepared = self.preparer.prepare_part(prepared, &keep);
+        }
+        Ok(())
     }
 
     fn look_up(&self, prepared: &PreparedBlock) -> Result<Vec<Option<Remembered>>, StoreError> {
@@ -229,11 +255,13 @@ impl Partition {
                     continue;
                 };
                 let key = receipt_key(receipt.destination, &receipt.record);
-                if partition.store.get(Keyspace::Receipt, &key)?.is_none() && answered.insert(key.clone()) {
-                    match receipt.destination {
-                        Destination::Billing => partition.working.progress.billed += 1,
-                        Destination::Erp => partition.working.progress.booked += 1,
-                    }
+                if partition.store.get(Keyspace::Receipt, &key)?.is_some() || !answered.insert(key.clone()) {
+                    // The first answer stands.
+                    continue;
+                }
+                match receipt.destination {
+                    Destination::Billing => partition.working.progress.billed += 1,
+                    Destination::Erp => partition.working.progress.booked += 1,
                 }
                 let bytes = wire::v1::to_bytes(&wire::v1::Receipt::from(receipt));
                 staged.batch.put(Keyspace::Receipt, &key, &bytes);
@@ -247,14 +275,21 @@ impl Partition {
     ///
     /// # Errors
     /// As [`Partition::take`].
-    pub fn adopt(&mut self, terms: Arc<Terms>, text: &[u8], now: ReceiveTime) -> Result<(), PartitionError> {
+    pub fn adopt(
+        &mut self,
+        preparer: Arc<Preparer>,
+        text: &[u8],
+        now: ReceiveTime,
+    ) -> Result<(), PartitionError> {
         self.guarded(|partition| {
+            let terms = Arc::clone(&preparer.terms);
             adopt(&terms, &mut partition.working);
             let mut staged = Staged::default();
             let version = terms.catalog.version.to_string();
             staged.batch.put(Keyspace::Catalog, version.as_bytes(), text);
             staged.batch.put(Keyspace::Meta, super::open::CATALOG_VERSION, version.as_bytes());
             partition.terms = terms;
+            partition.preparer = preparer;
             partition.commit(staged, now)
         })
     }
@@ -361,12 +396,6 @@ pub fn sequence_of(
 /// Events that were seen for the first time, counted or waiting. Conflicts are kept with their exception.
 fn is_kept(fate: Fate) -> bool {
     !matches!(fate, Fate::Again | Fate::Parked(ExceptionKind::Conflict))
-}
-
-fn count_replayed_if_any(working: &mut Working, prepared: &PreparedBlock, fates: &Fates) {
-    if !prepared.block.replays.is_empty() {
-        count_replayed(working, &prepared.block, fates);
-    }
 }
 
 /// Rows that change in place.

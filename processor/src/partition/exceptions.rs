@@ -27,7 +27,7 @@ pub struct Exceptions {
     open: u64,
     opened: u64,
     closed: u64,
-    /// Ids put in this batch already: the store does not show them yet.
+    /// Ids opened or resolved in this batch already: the store does not show it yet.
     staged: std::collections::BTreeSet<String>,
 }
 
@@ -148,6 +148,14 @@ impl Exceptions {
         }
     }
 
+    /// Whether the exception waits still, also after what this commit has resolved so far.
+    pub fn is_open(&self, store: &dyn KeyValue, id: &RecordId) -> Result<bool, StoreError> {
+        if self.staged.contains(&id.0) {
+            return Ok(false);
+        }
+        Ok(exception_row(store, id)?.is_some_and(|record| record.status == ExceptionStatus::Open.name()))
+    }
+
     /// Marks the exceptions of replayed events as resolved.
     pub fn resolve(
         &mut self,
@@ -161,6 +169,7 @@ impl Exceptions {
             let Some(mut record) = exception_row(store, id)? else { continue };
             record.status = ExceptionStatus::Resolved.name().into();
             batch.put(Keyspace::Exception, id.0.as_bytes(), &v1::to_bytes(&record));
+            self.staged.insert(id.0.clone());
             self.closed += 1;
         }
         Ok(())

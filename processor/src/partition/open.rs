@@ -14,7 +14,9 @@ use tidemark_schemas::wire::v1;
 use super::commit::{Partition, PartitionError};
 use super::exceptions::Exceptions;
 use super::load::{decode, load_all, undecodable};
+use super::prepare::Preparer;
 use crate::catalog;
+use crate::meter::MeterMistake;
 use crate::store::codec::timer_from;
 use crate::store::{
     Identities, KeyValue, Keyspace, Missing, Rocks, Settings, StoreError, Testimony, Witness, WitnessError,
@@ -53,6 +55,8 @@ pub enum OpenError {
     Missing(#[from] Missing),
     #[error(transparent)]
     Terms(#[from] TermsError),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Meters(Vec<MeterMistake>),
     #[error(transparent)]
     Partition(#[from] PartitionError),
     #[error("the new catalog {version} cannot follow the one in force:\n{}", faults.join("\n"))]
@@ -71,12 +75,13 @@ impl Partition {
     pub fn open(
         options: &Options,
         files: &[(String, String)],
-        terms: Arc<Terms>,
+        make: impl FnOnce(DeploymentKey) -> Result<Preparer, Vec<MeterMistake>>,
         now: ReceiveTime,
     ) -> Result<Self, OpenError> {
         let store: Arc<dyn KeyValue> = Arc::new(Rocks::open(&options.root, &options.settings)?);
         let (witness, testimony) = Witness::open(&options.root.join("witness"))?;
-        let mut partition = Self::over(store, &options.settings, witness, &terms)?;
+        let preparer = Arc::new(make(deployment_key(&*store)?).map_err(OpenError::Meters)?);
+        let mut partition = Self::over(store, &options.settings, witness, Arc::clone(&preparer))?;
         let progress = partition.working.progress;
         let state =
             Testimony { commit: progress.commits, events: progress.counts.counted, at_micros: now.micros() };
@@ -87,7 +92,7 @@ impl Partition {
             // The witness must not testify against the commits that follow.
             partition.working.progress.commits = missing.witnessed.commit;
         }
-        partition.put_in_force(files, terms, now)?;
+        partition.put_in_force(files, preparer, now)?;
         Ok(partition)
     }
 
@@ -95,7 +100,7 @@ impl Partition {
         store: Arc<dyn KeyValue>,
         settings: &Settings,
         witness: Witness,
-        terms: &Arc<Terms>,
+        preparer: Arc<Preparer>,
     ) -> Result<Self, OpenError> {
         let key = deployment_key(&*store)?;
         let progress = match store.get(Keyspace::Partition, PROGRESS)? {
@@ -123,7 +128,8 @@ impl Partition {
             identities,
             witness,
             working,
-            terms: Arc::clone(terms),
+            terms: Arc::clone(&preparer.terms),
+            preparer,
             exceptions,
             told: progress.counts,
             stopped: None,
@@ -137,13 +143,15 @@ impl Partition {
     pub fn put_in_force(
         &mut self,
         files: &[(String, String)],
-        terms: Arc<Terms>,
+        preparer: Arc<Preparer>,
         now: ReceiveTime,
     ) -> Result<(), OpenError> {
+        let terms = &preparer.terms;
         let version = terms.catalog.version.to_string();
         match self.catalog_in_force()? {
             Some((current, _)) if current == version => {
-                self.terms = terms;
+                self.terms = Arc::clone(terms);
+                self.preparer = preparer;
                 return Ok(());
             }
             Some((_, before)) => {
@@ -156,7 +164,7 @@ impl Partition {
         }
         let text = serde_json::to_vec(files).expect("names and texts always serialize");
         tracing::info!(catalog = version, "catalog in force");
-        Ok(self.adopt(terms, &text, now)?)
+        Ok(self.adopt(preparer, &text, now)?)
     }
 
     fn catalog_in_force(&self) -> Result<Option<(String, Terms)>, OpenError> {

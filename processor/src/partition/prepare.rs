@@ -109,6 +109,37 @@ impl Preparer {
         self.prepare_decoded(block, None)
     }
 
+    /// A block that was prepared under another catalog, prepared again from its events' bytes: meters are known by their
+    /// place in the catalog, and another catalog has other places.
+    #[must_use]
+    pub fn prepare_again(&self, prepared: PreparedBlock) -> PreparedBlock {
+        let before = prepared.block;
+        let records = (0..before.len()).map(|event| (before.places[event], before.event_text(event)));
+        let mut block = self.plan.decode(&before.tenant, &before.origin, before.received_at, records);
+        let offset = u32::try_from(block.text.len()).expect("blocks are bounded far below 4 GiB");
+        block.text.extend_from_slice(&before.text);
+        block.rejections = before.rejections;
+        for rejection in &mut block.rejections {
+            rejection.range = rejection.range.start + offset..rejection.range.end + offset;
+        }
+        block.replays = before.replays;
+        let resolved = resolve(&self.terms, &self.key, &block);
+        // The archived bytes do not depend on the catalog.
+        let PreparedBlock { archive, position, .. } = prepared;
+        PreparedBlock { block, resolved, terms: Arc::clone(&self.terms), archive, position }
+    }
+
+    /// The replayed events that `keep` says.
+    #[must_use]
+    pub fn prepare_part(&self, prepared: &PreparedBlock, keep: &[bool]) -> PreparedBlock {
+        let before = &prepared.block;
+        let kept: Vec<usize> = (0..before.len()).filter(|event| keep[*event]).collect();
+        let records = kept.iter().map(|event| (before.places[*event], before.event_text(*event)));
+        let mut block = self.plan.decode(&before.tenant, &before.origin, before.received_at, records);
+        block.replays = kept.iter().map(|event| before.replays[*event].clone()).collect();
+        self.prepare_decoded(block, None)
+    }
+
     #[must_use]
     pub fn key(&self) -> DeploymentKey {
         self.key

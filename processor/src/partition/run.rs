@@ -8,14 +8,13 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use tidemark_core::terms::Terms;
 use tidemark_schemas::receipt::Receipt;
 use tidemark_schemas::time::{EventTime, ReceiveTime};
 use tokio::sync::watch;
 
 use super::commit::{Partition, PartitionError, Taken};
 use super::open::OpenError;
-use super::prepare::PreparedBlock;
+use super::prepare::{PreparedBlock, Preparer};
 use crate::archive::ArchivedFile;
 
 /// Inputs that wait. Each holds at most one request or chunk of about 8 MB.
@@ -34,7 +33,7 @@ pub enum Input {
     /// The reply has the watermark that was declared; `None` when there was no usage yet.
     Complete(Reply<Result<Option<EventTime>, Arc<PartitionError>>>),
     Receive(Vec<Receipt>, Reply<Result<(), Arc<PartitionError>>>),
-    PutInForce(Vec<(String, String)>, Arc<Terms>, Reply<Result<(), OpenError>>),
+    PutInForce(Vec<(String, String)>, Arc<Preparer>, Reply<Result<(), OpenError>>),
     Archived(ArchivedFile, Reply<Result<(), Arc<PartitionError>>>),
 }
 
@@ -170,8 +169,8 @@ impl Runner {
                 self.publish();
                 reply(result);
             }
-            Input::PutInForce(files, terms, reply) => {
-                let result = self.partition.put_in_force(&files, terms, now);
+            Input::PutInForce(files, preparer, reply) => {
+                let result = self.partition.put_in_force(&files, preparer, now);
                 self.publish();
                 reply(result);
             }

@@ -21,7 +21,7 @@ use crate::store::KeyValue;
 /// Why the engine does not start, or does not take a catalog.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    #[error("{0}")]
+    #[error(transparent)]
     Catalog(#[from] CatalogErrors),
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Meters(Vec<MeterMistake>),
@@ -56,16 +56,18 @@ impl Engine {
         let (catalog, files) = catalog::load_texts(&config.catalog_dir)?;
         let terms = Arc::new(Terms::new(Arc::new(catalog))?);
         let options = Options { accept_loss, ..Options::new(&config.data_dir.join("state")) };
-        let partition = Partition::open(&options, &files, Arc::clone(&terms), clock::now())?;
-        let (store, key) = (partition.store(), partition.key());
         let archive_folder = match &config.archive {
             Archive::Local { directory } => Some(directory.clone()),
             Archive::None => None,
         };
+        let archives = archive_folder.is_some();
+        let make =
+            |key| Ok(Preparer::new(Arc::clone(&terms), IngestPlan::new(&terms.catalog, key)?, key, archives));
+        let partition = Partition::open(&options, &files, make, clock::now())?;
+        let store = partition.store();
         let archiver =
             archive_folder.as_ref().map(|folder| Archiver::new(Arc::clone(&store), folder)).transpose()?;
-        let plan = IngestPlan::new(&terms.catalog, key).map_err(EngineError::Meters)?;
-        let preparer = Preparer::new(terms, plan, key, archiver.is_some());
+        let preparer = Arc::clone(partition.preparer());
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let (intake, preparing) = Intake::start(preparer, threads);
         let (handle, partition) = Handle::start(partition, clock::now);
@@ -103,18 +105,18 @@ impl Engine {
         let Some((changed, files)) = changed else { return Ok(None) };
         let version = changed.version.to_string();
         let preparer = self.preparer_for(changed)?;
-        let terms = Arc::clone(&preparer.terms);
-        let answer = self.handle.ask(|reply| Input::PutInForce(files, terms, reply));
+        let proposed = Arc::clone(&preparer);
+        let answer = self.handle.ask(|reply| Input::PutInForce(files, proposed, reply));
         answer.ok_or(EngineError::Stopped)??;
         self.intake.replace(preparer);
         Ok(Some(version))
     }
 
-    fn preparer_for(&self, catalog: Catalog) -> Result<Preparer, EngineError> {
+    fn preparer_for(&self, catalog: Catalog) -> Result<Arc<Preparer>, EngineError> {
         let key = self.intake.preparer().key();
         let terms = Arc::new(Terms::new(Arc::new(catalog))?);
         let plan = IngestPlan::new(&terms.catalog, key).map_err(EngineError::Meters)?;
-        Ok(Preparer::new(terms, plan, key, self.archiver.is_some()))
+        Ok(Arc::new(Preparer::new(terms, plan, key, self.archiver.is_some())))
     }
 
     /// Waits until everything that was sent is committed, and closes the store.

@@ -32,9 +32,9 @@ pub struct Full;
 
 impl Intake {
     #[must_use]
-    pub fn start(preparer: Preparer, threads: usize) -> (Self, Vec<JoinHandle<()>>) {
+    pub fn start(preparer: Arc<Preparer>, threads: usize) -> (Self, Vec<JoinHandle<()>>) {
         let (jobs, waiting) = bounded(BLOCKS_WAITING_MAX);
-        let preparer = Arc::new(ArcSwap::from_pointee(preparer));
+        let preparer = Arc::new(ArcSwap::new(preparer));
         let start_one = |number: usize| {
             let (waiting, preparer) = (waiting.clone(), Arc::clone(&preparer));
             let thread = std::thread::Builder::new().name(format!("prepare-{number}"));
@@ -75,8 +75,8 @@ impl Intake {
     }
 
     /// Blocks submitted from now on are prepared under this catalog.
-    pub fn replace(&self, preparer: Preparer) {
-        self.preparer.store(Arc::new(preparer));
+    pub fn replace(&self, preparer: Arc<Preparer>) {
+        self.preparer.store(preparer);
     }
 
     #[must_use]

@@ -215,7 +215,8 @@ fn events_behind(
         return Ok(Behind { listed: Vec::new(), total: 0, matches: true });
     };
     let end = spans.iter().map(|span| span.end).max().unwrap_or(start);
-    let wanted: BTreeSet<LineKey> = rated.iter().map(LineKey::of).collect();
+    let wanted: BTreeSet<LineKey> =
+        rated.iter().filter(|line| line.summary.evidence.events > 0).map(LineKey::of).collect();
     let mut search = Search { preparer, wanted, found: BTreeMap::new(), listed: Vec::new(), total: 0 };
     let mut waiting = Vec::new();
     events_between(store, folder, Span { start, end }, &mut |event| {

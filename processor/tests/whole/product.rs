@@ -80,7 +80,11 @@ impl Product {
     /// A command of the binary over this folder's data and catalog.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidemark"));
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null()).env_remove("TIDEMARK_CONFIG");
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .env_remove("TIDEMARK_CONFIG");
         command
     }
 
@@ -110,12 +114,17 @@ impl Product {
         let mut files = names(&self.path("data/billing"));
         files.sort();
         let lines = files.iter().map(|file| std::fs::read_to_string(file).expect("a file"));
-        lines.flat_map(|text| text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>()).collect()
+        lines
+            .flat_map(|text| {
+                text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// Sum of the rated lines' amounts in minor units.
     pub fn billed_minor(&self) -> i128 {
-        let minor = |line: &Value| line["amount_minor"].as_str().expect("text").parse::<i128>().expect("an integer");
+        let minor =
+            |line: &Value| line["amount_minor"].as_str().expect("text").parse::<i128>().expect("an integer");
         self.rated_lines().iter().map(minor).sum()
     }
 }
@@ -130,7 +139,10 @@ pub fn said(output: Output) -> Said {
 
 fn names(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder");
-    entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.extension().is_some_and(|e| e == "ndjson")).collect()
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "ndjson"))
+        .collect()
 }
 
 /// A CloudEvent of subject `acme` on 2026-01-15.

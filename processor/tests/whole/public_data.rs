@@ -64,7 +64,9 @@ fn disordered(folder: &Path) -> (String, u64) {
     for service in ["code", "conv"] {
         let text = std::fs::read_to_string(folder.join(format!("{service}.csv"))).expect("a data file");
         for (row, line) in text.lines().skip(1).enumerate() {
-            let [time, context, generated] = line.split(',').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let [time, context, generated] = line.split(',').collect::<Vec<_>>()[..] else {
+                panic!("{line}")
+            };
             let time = time.replace(' ', "T");
             events.push(format!(
                 r#"{{"specversion":"1.0","id":"{service}-{row}","source":"/azure-llm/{service}","type":"llm.request","subject":"{service}","time":"{time}Z","data":{{"context_tokens":{context},"generated_tokens":{generated}}}}}"#
@@ -93,10 +95,22 @@ fn azure_llm_2023_with_duplicates_and_disorder() {
     let (lines, resent) = disordered(&folder);
     product.write("disordered.ndjson", &lines);
     let catalog = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/azure-llm-2023/catalog");
-    let mut command = product.command(&["ingest", "disordered.ndjson", "--complete", "--tenant", "example", "--data", "data"]);
+    let mut command = product.command(&[
+        "ingest",
+        "disordered.ndjson",
+        "--complete",
+        "--tenant",
+        "example",
+        "--data",
+        "data",
+    ]);
     let said = said(command.arg("--catalog").arg(catalog).output().expect("starts"));
     assert!(said.succeeded, "{said:#?}");
-    assert!(said.out.contains(&format!("counted 28185 + again {resent} + rejected 0 + exceptions 0")), "{}", said.out);
+    assert!(
+        said.out.contains(&format!("counted 28185 + again {resent} + rejected 0 + exceptions 0")),
+        "{}",
+        said.out
+    );
     assert_eq!(quantity(&product, "context_tokens").to_string(), "40421844");
     assert_eq!(quantity(&product, "generated_tokens").to_string(), "4334561");
     assert_eq!(unrounded(&product).to_string(), "144.40022");

@@ -36,7 +36,10 @@ fn usage_becomes_lines_entries_and_a_proof() {
 #[test]
 fn a_second_run_changes_nothing_and_says_so() {
     let product = Product::new();
-    product.write("events.ndjson", &format!("{}\n{}\n", event("e1", "10:00:00", "5"), event("e2", "12:00:00", "5")));
+    product.write(
+        "events.ndjson",
+        &format!("{}\n{}\n", event("e1", "10:00:00", "5"), event("e2", "12:00:00", "5")),
+    );
     product.succeed(&["ingest", "events.ndjson"]);
     let first = product.rated_lines();
     let second = product.run(&["ingest", "events.ndjson"]);
@@ -83,11 +86,17 @@ fn a_catalog_that_changes_the_past_is_refused() {
 fn every_mistake_of_a_catalog_is_explained() {
     let product = Product::new();
     assert!(product.succeed(&["check", "catalog"]).contains("no mistakes"));
-    product.write("catalog/catalog.toml", &CATALOG.replace("aggregation = \"sum\"", "aggregation = \"total\"\ncolour = 1"));
+    product.write(
+        "catalog/catalog.toml",
+        &CATALOG.replace("aggregation = \"sum\"", "aggregation = \"total\"\ncolour = 1"),
+    );
     let mistakes = product.run(&["check", "catalog"]);
     assert!(!mistakes.succeeded);
     assert!(mistakes.err.contains("catalog.toml:11:") && mistakes.err.contains("colour"), "{}", mistakes.err);
-    product.write("catalog/catalog.toml", &CATALOG.replace("value = \"tokens\"", "value = \"tokens * 1.5 / 3\""));
+    product.write(
+        "catalog/catalog.toml",
+        &CATALOG.replace("value = \"tokens\"", "value = \"tokens * 1.5 / 3\""),
+    );
     let expression = product.run(&["check", "catalog"]);
     assert!(!expression.succeeded && expression.err.contains("tokens"), "{}", expression.err);
 }
@@ -97,7 +106,11 @@ fn a_second_process_on_the_same_folder_is_refused_by_name() {
     let product = Product::new();
     product.write("events.ndjson", &event("e1", "10:00:00", "5"));
     let mut command = product.command(&["ingest", "-", "--data", "data", "--catalog", "catalog"]);
-    let mut first = command.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().expect("starts");
+    let mut first = command
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("starts");
     // It holds the folder once its lock is there; how long that takes is the machine's business.
     let lock = product.path("data/state/rows/LOCK");
     let began = std::time::Instant::now();

@@ -145,7 +145,7 @@ fn dimension_values_are_capped_and_the_rest_waits() {
             acme tokens model=b 01-15T10:00 rev 1 = 5 (1 events) 0.05 USD
             acme tokens model=a 01-15T10:00 rev 1 = 10 (2 events) 0.10 USD
             acme tokens model=c 01-15T10:00 rev 1 = 5 (1 events) 0.05 USD
-            waits cardinality_exceeded tokens: event 4
+            waits cardinality_exceeded: event 4
             counts 5 = 4 + 0 + 0 + 1
         "#]],
     );
