@@ -69,3 +69,18 @@ fn golden_records_are_read_and_written_alike() {
     let record: v1::RatedSummary = serde_json::from_str(rated).expect("reads");
     assert_eq!(String::from_utf8(v1::to_bytes(&record)).expect("UTF-8"), rated);
 }
+
+/// What we write is valid by the schema that we publish; what is not, is found.
+#[test]
+fn records_are_valid_by_their_schemas() {
+    let (_, schema) =
+        v1::json_schemas().into_iter().find(|(name, _)| *name == v1::Receipt::SCHEMA).expect("listed");
+    let schema = jsonschema::validator_for(&schema).expect("a schema");
+    let mut receipt = serde_json::json!({
+        "schema": v1::Receipt::SCHEMA, "destination": "erp", "record": "je_00", "outcome": "accepted",
+        "reference": "2026-0001", "at": "2026-01-15T10:00:00Z"
+    });
+    assert!(schema.is_valid(&receipt));
+    receipt.as_object_mut().expect("an object").remove("outcome");
+    assert!(!schema.is_valid(&receipt), "a receipt without an outcome says nothing");
+}

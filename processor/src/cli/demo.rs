@@ -74,10 +74,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         Arc::into_inner(engine).context("the archiver still holds the processor; this is a fault of ours")?;
     engine.stop();
     let rendered = page.render(Colour::of_standard_output());
-    print!("{}", rendered.text);
     let unchanged = first == second && again.totals.counted == 0;
     println!("{}", second_run(&again.totals, unchanged));
-    print_next(&args.data);
+    print!("{}", rendered.text);
     Ok(if rendered.ties_out && unchanged { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -333,23 +332,20 @@ fn second_run(totals: &Totals, unchanged: bool) -> String {
     )
 }
 
+/// The one command that starts the service on what the demo made, and the one that sends it an event.
 fn next(data: &Path) -> [Named; 2] {
-    let data = data.display();
-    [
-        Named {
-            label: "start the service".into(),
-            text: format!("tidemark serve --data {data} --catalog {data}/catalog"),
-        },
-        Named { label: "send an event".into(), text: "curl, below".into() },
-    ]
-}
-
-fn print_next(data: &Path) {
     let binary =
         std::env::current_exe().map_or_else(|_| "tidemark".into(), |path| path.display().to_string());
     let data = data.display();
-    println!("Start the service:\n  {binary} serve --data {data} --catalog {data}/catalog\n");
-    println!(
-        "and send it an event:\n  curl -sS http://127.0.0.1:8080/v1/events -H 'content-type: application/cloudevents+json' -d '{{\"specversion\":\"1.0\",\"id\":\"hello-1\",\"source\":\"/readme\",\"type\":\"llm.request\",\"subject\":\"user-00001\",\"time\":\"2026-10-01T13:00:00Z\",\"data\":{{\"model\":\"m\",\"prompt_tokens\":12,\"completion_tokens\":3}}}}'"
-    );
+    let event = r#"{"specversion":"1.0","id":"hello-1","source":"/readme","type":"llm.request","subject":"user-00001","time":"2026-10-01T12:59:00Z","data":{"model":"m","prompt_tokens":12,"completion_tokens":3}}"#;
+    let named = |label: &str, text| Named { label: label.into(), text };
+    [
+        named("start the service", format!("{binary} serve --data {data} --catalog {data}/catalog")),
+        named(
+            "send an event",
+            format!(
+                "curl -sS http://127.0.0.1:8080/v1/events -H 'content-type: application/cloudevents+json' -d '{event}'"
+            ),
+        ),
+    ]
 }

@@ -10,7 +10,7 @@ use std::fmt::Write;
 pub const CUSTOMERS: u32 = 5_000;
 
 /// The tenant that the demo's events are received for.
-pub const TENANT: &str = "demo";
+pub const TENANT: &str = "default";
 
 /// A customer's CloudEvents subject is this and its number in five digits.
 pub const SUBJECT_PREFIX: &str = "user-";
