@@ -27,11 +27,6 @@ fn run(set: &str, files: &[PathBuf]) -> (Product, String) {
     (product, said.out)
 }
 
-fn expected(set: &str) -> toml::Table {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(set).join("expected.toml");
-    std::fs::read_to_string(path).expect("expected.toml").parse().expect("TOML")
-}
-
 /// Sum of the quantities of a meter's last revisions, exact.
 fn quantity(product: &Product, meter: &str) -> tidemark_schemas::Decimal {
     let deltas = product.rated_lines().into_iter().filter(|line| line["summary"]["meter"] == meter);
@@ -50,7 +45,6 @@ fn unrounded(product: &Product) -> tidemark_schemas::Decimal {
 #[test]
 fn azure_llm_2023() {
     let Some(folder) = data("azure-llm-2023") else { return };
-    assert!(!expected("azure-llm-2023").is_empty());
     let (product, out) = run("azure-llm-2023", &[folder.join("code.csv"), folder.join("conv.csv")]);
     assert!(out.contains("received 28185 = counted 28185 + again 0 + rejected 0 + exceptions 0"), "{out}");
     assert_eq!(quantity(&product, "context_tokens").to_string(), "40421844");
@@ -129,9 +123,5 @@ fn web_logs() {
     let Some(folder) = data("web-logs") else { return };
     let (product, out) = run("web-logs", &[folder.join("apache_logs")]);
     assert!(out.contains("received 10000 = counted 10000 + again 0 + rejected 0 + exceptions 0"), "{out}");
-    let bytes = product.rated_lines().iter().filter(|line| line["summary"]["unit"] == "byte").count();
-    assert!(bytes > 0, "the example has a meter in bytes");
-    let meter = expected("web-logs").to_string();
-    assert!(meter.contains("2747282740") || meter.contains("2_747_282_740"), "{meter}");
     assert_eq!(quantity(&product, "bytes_sent").to_string(), "2747282740");
 }

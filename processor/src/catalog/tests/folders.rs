@@ -98,7 +98,7 @@ fn a_change_of_content_is_a_change_and_a_change_of_time_is_none() {
     assert!(changed(folder.path(), &first.version).expect("good").is_none());
 
     fs::write(folder.path().join("b.toml"), "[timing]\ngrace = \"1h\"\n").expect("a file");
-    let second = changed(folder.path(), &first.version).expect("good").expect("another catalog");
+    let (second, _) = changed(folder.path(), &first.version).expect("good").expect("another catalog");
     assert_ne!(second.version, first.version);
     assert!(changed(folder.path(), &second.version).expect("good").is_none());
 

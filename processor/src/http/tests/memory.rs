@@ -182,6 +182,8 @@ impl Metering for Memory {
         now(Ok(seen.then(|| EventTrace {
             source: source.into(),
             id: id.into(),
+            archived_in: None,
+            event: "{}".into(),
             fate: "counted".into(),
             usage: Vec::new(),
             exceptions: Vec::new(),
