@@ -22,7 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     // Wiring.
     ("ingest_plan", &["decode", "meter"]),
     ("demo", &[]),
-    ("partition", &["archive", "catalog", "decode", "ingest_plan", "observe", "store"]),
+    ("partition", &["archive", "catalog", "decode", "ingest_plan", "meter", "observe", "store"]),
     (
         "service",
         &[
