@@ -32,6 +32,7 @@ pub enum NumberError {
     BeyondScale { value: Decimal, scale: u32 },
 }
 
+#[expect(clippy::should_implement_trait, reason = "operators cannot fail, and these can")]
 impl Decimal {
     pub const ZERO: Self = Self { mantissa: 0, scale: 0 };
     pub const ONE: Self = Self { mantissa: 1, scale: 0 };

@@ -49,6 +49,9 @@ pub use self::folder::{CATALOG_BYTES_MAX, FILE_BYTES_MAX, FILES_MAX};
 pub use self::meters::METERS_MAX;
 pub use self::mistake::{CatalogErrors, MISTAKES_MAX, Mistake};
 
+/// File names and texts of a catalog.
+pub type Texts = Vec<(String, String)>;
+
 /// Syntax errors shown of one file: what follows the first few is mostly their echo.
 const SYNTAX_ERRORS_MAX: usize = 20;
 
@@ -65,7 +68,7 @@ pub fn load(folder: &Path) -> Result<Catalog, CatalogErrors> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_texts(folder: &Path) -> Result<(Catalog, Vec<(String, String)>), CatalogErrors> {
+pub fn load_texts(folder: &Path) -> Result<(Catalog, Texts), CatalogErrors> {
     let files = files_of(folder)?;
     let catalog = check(&files.texts, files.unreadable)?;
     Ok((catalog, files.texts))
@@ -84,10 +87,7 @@ pub fn parse(files: &[(String, String)]) -> Result<Catalog, CatalogErrors> {
 ///
 /// # Errors
 /// Every mistake of the new content; the caller keeps `current` and shows them.
-pub fn changed(
-    folder: &Path,
-    current: &CatalogVersion,
-) -> Result<Option<(Catalog, Vec<(String, String)>)>, CatalogErrors> {
+pub fn changed(folder: &Path, current: &CatalogVersion) -> Result<Option<(Catalog, Texts)>, CatalogErrors> {
     let files = files_of(folder)?;
     if files.unreadable.is_empty() && files.version() == *current {
         return Ok(None);

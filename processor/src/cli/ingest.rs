@@ -53,6 +53,9 @@ fn format_of(text: &str) -> Result<Format, String> {
         .ok_or_else(|| "one of ndjson, csv, parquet, lines".into())
 }
 
+/// What the partition says of a block.
+type Answer = Result<Taken, Arc<PartitionError>>;
+
 /// What a run came to.
 pub struct Fed {
     pub totals: Totals,
@@ -186,7 +189,7 @@ pub fn feed(
     let mut totals = Totals::default();
     let mut latency = Histogram::new(3).expect("three significant digits are allowed");
     let mut prepared: VecDeque<(Read, Receiver<PreparedBlock>)> = VecDeque::new();
-    let mut committed: VecDeque<(Read, Receiver<Result<Taken, Arc<PartitionError>>>)> = VecDeque::new();
+    let mut committed: VecDeque<(Read, Receiver<Answer>)> = VecDeque::new();
     let mut more = true;
     while more || !prepared.is_empty() || !committed.is_empty() {
         while more && prepared.len() + committed.len() < CHUNKS_IN_FLIGHT_MAX {

@@ -72,6 +72,9 @@ pub fn reconcile(
     Ok(Reconciliation { ties_out: checks.iter().all(|check| check.ties_out), checks })
 }
 
+/// By ISO 4217 code.
+type ByCurrency<T> = BTreeMap<String, T>;
+
 /// Minor units of one currency.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
@@ -107,9 +110,7 @@ fn rated_totals(store: &dyn KeyValue, scope: &Scope) -> Result<BTreeMap<String, 
 }
 
 /// Debits less credits on the lines with a debtor: what customers owe, by currency, in cut entries and in open ones.
-fn booked_totals(
-    store: &dyn KeyValue,
-) -> Result<(BTreeMap<String, Totals>, BTreeMap<String, i128>), StoreError> {
+fn booked_totals(store: &dyn KeyValue) -> Result<(ByCurrency<Totals>, ByCurrency<i128>), StoreError> {
     let mut entries: BTreeMap<String, Totals> = BTreeMap::new();
     each_row(store, Keyspace::Journal, &[], None, |key, value| {
         let entry: v1::JournalEntry = parse(Keyspace::Journal, key, value)?;
