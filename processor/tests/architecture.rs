@@ -63,8 +63,13 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
 const ONLY_IN: [(&str, &str); 3] =
     [("rocksdb::", "store/rocks.rs"), ("datafusion::", "meter/"), ("SystemTime::now", "clock.rs")];
 
+/// Asked when run, not when built: a build may be shared by several checkouts.
+fn package() -> PathBuf {
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+}
+
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    package().join("src")
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -148,7 +153,7 @@ fn every_file_opens_with_its_question() {
     let mut files = Vec::new();
     let crates = ["src", "core/src", "../schemas/src", "../load-tests/src", "../benches/src"];
     for folder in crates {
-        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
+        sources(&package().join(folder), &mut files);
     }
     let opens = |path: &PathBuf| std::fs::read_to_string(path).expect("a source").starts_with("//!");
     let silent: Vec<_> = files.iter().filter(|path| !opens(path)).collect();

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tidemark_schemas::wire::v1;
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("json")
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("json")
 }
 
 /// Set `UPDATE_EXPECT=1` to write the files after a compatible change.

@@ -8,7 +8,7 @@ use tidemark_schemas::Decimal;
 use toml::{Table, Value};
 
 fn folders() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("examples");
     let entries = std::fs::read_dir(root).expect("the folder of examples");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let mut folders: Vec<PathBuf> = paths.filter(|path| path.is_dir()).collect();

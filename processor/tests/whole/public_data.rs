@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::product::{Product, said};
 
+fn examples() -> PathBuf {
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("examples")
+}
+
 /// The folder of data sets, or a line that says why the test was skipped.
 fn data(set: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("TIDEMARK_DATA").map(|folder| PathBuf::from(folder).join(set));
@@ -18,7 +22,7 @@ fn data(set: &str) -> Option<PathBuf> {
 /// Runs one example on files of its data set.
 fn run(set: &str, files: &[PathBuf]) -> (Product, String) {
     let product = Product::new();
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(set);
+    let example = examples().join(set);
     let (catalog, mapping) = (example.join("catalog"), example.join("mapping.toml"));
     let mut command = product.command(&["ingest", "--complete", "--tenant", "example", "--data", "data"]);
     command.arg("--catalog").arg(&catalog).arg("--mapping").arg(&mapping).args(files);
@@ -88,7 +92,7 @@ fn azure_llm_2023_with_duplicates_and_disorder() {
     let product = Product::new();
     let (lines, resent) = disordered(&folder);
     product.write("disordered.ndjson", &lines);
-    let catalog = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/azure-llm-2023/catalog");
+    let catalog = examples().join("azure-llm-2023/catalog");
     let mut command = product.command(&[
         "ingest",
         "disordered.ndjson",

@@ -71,7 +71,9 @@ fn client() -> reqwest::Client {
 }
 
 fn test_file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/http/tests").join(name)
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+        .join("src/http/tests")
+        .join(name)
 }
 
 impl Served {
