@@ -70,18 +70,21 @@ impl Remembered {
 
 impl DeploymentKey {
     #[must_use]
+    #[inline]
     pub fn hasher(&self) -> KeyedHasher {
         KeyedHasher(SipHasher13::new_with_key(&self.0))
     }
 
     /// Injective: each part is preceded by its length, so `("a", "bc")` and `("ab", "c")` differ.
     #[must_use]
+    #[inline]
     pub fn identity(&self, tenant: &str, source: &str, id: &str) -> Identity {
         Identity(self.hash_parts(1, &[tenant, source, id]))
     }
 
     /// A keyed hash of texts, injective like [`Self::identity`]; `purpose` keeps different uses apart.
     #[must_use]
+    #[inline]
     pub fn hash_parts(&self, purpose: u8, parts: &[&str]) -> u128 {
         let mut hasher = self.hasher();
         hasher.0.write_u8(purpose);
@@ -96,21 +99,25 @@ impl DeploymentKey {
 pub struct KeyedHasher(SipHasher13);
 
 impl KeyedHasher {
+    #[inline]
     pub fn text(&mut self, text: &str) {
         self.0.write_u32(u32::try_from(text.len()).expect("texts are bounded far below 4 GiB"));
         self.0.write(text.as_bytes());
     }
 
+    #[inline]
     pub fn number(&mut self, number: u64) {
         self.0.write_u64(number);
     }
 
+    #[inline]
     pub fn number128(&mut self, number: u128) {
         self.0.write_u64(number as u64);
         self.0.write_u64((number >> 64) as u64);
     }
 
     #[must_use]
+    #[inline]
     pub fn finish128(self) -> u128 {
         self.0.finish128().as_u128()
     }

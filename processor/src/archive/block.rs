@@ -3,10 +3,11 @@
 //! Compressing is the dearest part, so it is done in parallel before dedupe; the few that turn out to be known already
 //! are only masked.
 //!
-//! Row: version 1, number of events `u32`, two bits an event (0 not kept, 1 counted, 2 waits), then zstd of the body.
+//! Row: version 1, number of events `u32`, two bits an event (0 not kept, 1 counted, 2 waits), length of the body `u32`,
+//! then zstd of the body.
 //! Body: tenant, origin, receive time, then for each event place `u64` and text with its length.
 
-use std::io::Read;
+use std::borrow::Cow;
 
 use tidemark_core::batch::EventBlock;
 use tidemark_core::changes::Fate;
@@ -21,24 +22,38 @@ const VERSION: u8 = 1;
 const ZSTD_LEVEL: i32 = 1;
 
 /// A body holds one block's texts and a little more; anything larger was not written by us.
-const BODY_BYTES_MAX: u64 = 16 * REQUEST_BYTES_MAX as u64;
+const BODY_BYTES_MAX: usize = 16 * REQUEST_BYTES_MAX;
 
 /// An event as it was archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArchivedEvent {
-    pub tenant: String,
-    pub origin: String,
+pub struct ArchivedEvent<'a> {
+    pub tenant: Cow<'a, str>,
+    pub origin: Cow<'a, str>,
     pub received_at: ReceiveTime,
     pub place: u64,
     /// Counted, or waiting as an exception.
     pub counted: bool,
-    pub raw: Vec<u8>,
+    pub raw: Cow<'a, [u8]>,
 }
 
-/// The body, before anything is known of the events' fates.
+impl ArchivedEvent<'_> {
+    #[must_use]
+    pub fn into_owned(self) -> ArchivedEvent<'static> {
+        ArchivedEvent {
+            tenant: self.tenant.into_owned().into(),
+            origin: self.origin.into_owned().into(),
+            raw: self.raw.into_owned().into(),
+            received_at: self.received_at,
+            place: self.place,
+            counted: self.counted,
+        }
+    }
+}
+
+/// The body behind its length, before anything is known of the events' fates.
 #[must_use]
 pub fn compress(block: &EventBlock) -> Vec<u8> {
-    let mut body = Writer::default();
+    let mut body = Writer::with_capacity(block.text.len() + 12 * block.len() + 256);
     body.text(block.tenant.as_str());
     body.text(&block.origin);
     body.raw(&block.received_at.micros().to_le_bytes());
@@ -48,7 +63,11 @@ pub fn compress(block: &EventBlock) -> Vec<u8> {
         body.u32(u32::try_from(text.len()).expect("events are bounded"));
         body.raw(text);
     }
-    zstd::bulk::compress(&body.into_bytes(), ZSTD_LEVEL).expect("compressing in memory does not fail")
+    let body = body.into_bytes();
+    let mut compressed = Writer::with_capacity(body.len() / 3);
+    compressed.u32(u32::try_from(body.len()).expect("blocks are bounded far below 4 GiB"));
+    compressed.raw(&zstd::bulk::compress(&body, ZSTD_LEVEL).expect("compressing in memory does not fail"));
+    compressed.into_bytes()
 }
 
 /// The row: which events were kept, by fate, and the body.
@@ -73,64 +92,85 @@ fn bits_of(fate: Option<Fate>) -> u8 {
     }
 }
 
-/// The events that were kept, in order.
-///
-/// # Errors
-/// [`Damaged`] when the row is none of ours.
-pub fn events_of(row: &[u8]) -> Result<Vec<ArchivedEvent>, Damaged> {
-    let mut reader = Reader::new(row);
-    if reader.u8()? != VERSION {
-        return Err(Damaged("the layout version is not one this release reads"));
-    }
-    let count = reader.u32()? as usize;
-    let mask_bytes = count.div_ceil(4);
-    let mask = reader.raw(mask_bytes)?;
-    let compressed = &row[5 + mask_bytes..];
-    let body = decompress(compressed).map_err(|_| Damaged("the block does not decompress"))?;
-    let mut body = Reader::new(&body);
-    let (tenant, origin) = (body.text()?.to_owned(), body.text()?.to_owned());
-    let received_at = ReceiveTime::from_micros(body.u64()?.cast_signed());
-    let mut events = Vec::with_capacity(count);
-    for event in 0..count {
-        let place = body.u64()?;
-        let length = body.u32()? as usize;
-        let raw = body.raw(length)?;
-        let bits = (mask[event / 4] >> (2 * (event % 4))) & 3;
-        if bits != 0 {
-            let (tenant, origin) = (tenant.clone(), origin.clone());
-            events.push(ArchivedEvent {
-                tenant,
-                origin,
-                received_at,
-                place,
-                counted: bits == 1,
-                raw: raw.to_vec(),
-            });
-        }
-    }
-    body.finish()?;
-    Ok(events)
+/// A row, decompressed.
+pub struct OpenBlock<'row> {
+    count: usize,
+    mask: &'row [u8],
+    body: Vec<u8>,
 }
 
-/// How many events of a row were kept, without decompressing it.
-///
-/// # Errors
-/// [`Damaged`] when the row is none of ours.
-pub fn kept_in(row: &[u8]) -> Result<u64, Damaged> {
+/// What a row says of itself without being decompressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Events that were kept.
+    pub events: u64,
+    /// The body's, with the events that were not.
+    pub bytes: usize,
+}
+
+struct Header<'row> {
+    count: usize,
+    mask: &'row [u8],
+    body_bytes: usize,
+    compressed: &'row [u8],
+}
+
+fn header(row: &[u8]) -> Result<Header<'_>, Damaged> {
     let mut reader = Reader::new(row);
     if reader.u8()? != VERSION {
         return Err(Damaged("the layout version is not one this release reads"));
     }
     let count = reader.u32()? as usize;
     let mask = reader.raw(count.div_ceil(4))?;
-    let kept = |event: &usize| (mask[event / 4] >> (2 * (event % 4))) & 3 != 0;
-    Ok((0..count).filter(kept).count() as u64)
+    let body_bytes = reader.u32()? as usize;
+    if body_bytes > BODY_BYTES_MAX {
+        return Err(Damaged("the block is longer than any that this release writes"));
+    }
+    Ok(Header { count, mask, body_bytes, compressed: reader.rest() })
 }
 
-fn decompress(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    zstd::stream::read::Decoder::new(compressed)?.take(BODY_BYTES_MAX).read_to_end(&mut body)?;
-    Ok(body)
+fn bits(mask: &[u8], event: usize) -> u8 {
+    (mask[event / 4] >> (2 * (event % 4))) & 3
+}
+
+/// # Errors
+/// [`Damaged`] when the row is none of ours.
+pub fn size_of(row: &[u8]) -> Result<Size, Damaged> {
+    let Header { count, mask, body_bytes, .. } = header(row)?;
+    let events = (0..count).filter(|event| bits(mask, *event) != 0).count() as u64;
+    Ok(Size { events, bytes: body_bytes })
+}
+
+impl<'row> OpenBlock<'row> {
+    /// # Errors
+    /// [`Damaged`] when the row is none of ours.
+    pub fn open(row: &'row [u8]) -> Result<Self, Damaged> {
+        let Header { count, mask, body_bytes, compressed } = header(row)?;
+        let body = zstd::bulk::decompress(compressed, body_bytes)
+            .map_err(|_| Damaged("the block does not decompress"))?;
+        Ok(Self { count, mask, body })
+    }
+
+    /// Calls `take` for each event that was kept, in order.
+    ///
+    /// # Errors
+    /// [`Damaged`] when the block is none of ours; some events may have been taken before.
+    pub fn each<'b>(&'b self, mut take: impl FnMut(ArchivedEvent<'b>)) -> Result<(), Damaged> {
+        let mut body = Reader::new(&self.body);
+        let (tenant, origin) = (body.text()?, body.text()?);
+        let received_at = ReceiveTime::from_micros(body.u64()?.cast_signed());
+        for event in 0..self.count {
+            let place = body.u64()?;
+            let length = body.u32()? as usize;
+            let raw = body.raw(length)?;
+            let bits = bits(self.mask, event);
+            if bits != 0 {
+                let (tenant, origin, raw) = (tenant.into(), origin.into(), raw.into());
+                take(ArchivedEvent { tenant, origin, received_at, place, counted: bits == 1, raw });
+            }
+        }
+        body.finish()
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +180,12 @@ mod tests {
     use tidemark_schemas::exception::ExceptionKind;
     use tidemark_schemas::ids::TenantId;
     use tidemark_schemas::time::EventTime;
+
+    fn events_of(row: &[u8]) -> Result<Vec<ArchivedEvent<'static>>, Damaged> {
+        let (block, mut events) = (OpenBlock::open(row)?, Vec::new());
+        block.each(|event| events.push(event.into_owned()))?;
+        Ok(events)
+    }
 
     fn block(texts: &[&str]) -> EventBlock {
         let received_at = ReceiveTime::from_micros(77);
@@ -167,11 +213,13 @@ mod tests {
             None,
             Some(Fate::Counted),
         ];
-        let events = events_of(&block_row(&kept, &compressed)).expect("reads back");
+        let row = block_row(&kept, &compressed);
+        let events = events_of(&row).expect("reads back");
         let told: Vec<_> =
             events.iter().map(|e| (e.place, e.counted, String::from_utf8_lossy(&e.raw))).collect();
         assert_eq!(told, [(1, true, "a".into()), (3, false, "".into()), (5, true, "e".into())]);
         assert_eq!(events[0].received_at, ReceiveTime::from_micros(77));
+        assert_eq!(size_of(&row).expect("a row").events, 3);
     }
 
     #[test]

@@ -3,21 +3,21 @@
 //! A file's name is the range of blocks in it, so writing it twice gives the same file. It is complete when it has its
 //! name: until then it has another, and is fsynced before it is renamed.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
-use tidemark_schemas::exception::EventRef;
 
-use super::block::{ArchivedEvent, events_of};
-use crate::decode::envelope;
+use super::block::{ArchivedEvent, OpenBlock, Size, size_of};
+use crate::decode::attributes;
 use crate::store::codec::Damaged;
 use crate::store::{KeyValue, Keyspace, Row, StoreError};
 
@@ -25,7 +25,7 @@ use crate::store::{KeyValue, Keyspace, Row, StoreError};
 const BLOCKS_READ_MAX: usize = 8;
 
 /// Events in one file: about 15 MB of Parquet, and 100 MB of memory while it is written.
-const FILE_EVENTS_MAX: usize = 250_000;
+const FILE_EVENTS_MAX: u64 = 250_000;
 
 /// Bytes of events in one file, so that large events do not fill the memory.
 const FILE_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -73,10 +73,43 @@ impl ArchivedFile {
 }
 
 /// Writes the files of one partition.
-#[derive(Clone)]
 pub struct Archiver {
     store: Arc<dyn KeyValue>,
     folder: PathBuf,
+    /// Blocks that are in no file yet, as far as they were looked at: whether they fill a file is known without reading
+    /// them again.
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    blocks: VecDeque<(Vec<u8>, Size)>,
+    events: u64,
+    bytes: usize,
+    /// Key of the last block looked at, in a file or not.
+    last: Vec<u8>,
+}
+
+impl Waiting {
+    fn is_full(&self) -> bool {
+        self.events >= FILE_EVENTS_MAX || self.bytes >= FILE_BYTES_MAX
+    }
+
+    /// Keys of the oldest blocks, as many as fill a file.
+    fn take_file(&mut self) -> Vec<Vec<u8>> {
+        let (mut keys, mut events, mut bytes) = (Vec::new(), 0, 0);
+        while events < FILE_EVENTS_MAX
+            && bytes < FILE_BYTES_MAX
+            && let Some((key, size)) = self.blocks.pop_front()
+        {
+            events += size.events;
+            bytes += size.bytes;
+            keys.push(key);
+        }
+        self.events -= events;
+        self.bytes -= bytes;
+        keys
+    }
 }
 
 impl Archiver {
@@ -94,37 +127,40 @@ impl Archiver {
                 std::fs::remove_file(folder.join(&name)).map_err(at_folder)?;
             }
         }
-        Ok(Self { store, folder: folder.to_owned() })
+        Ok(Self { store, folder: folder.to_owned(), waiting: Mutex::default() })
     }
 
-    /// Writes the next file, when enough events wait for one, or with `flush` when any does.
+    /// Writes the next file, when enough events wait for one, or with `flush` when any does. Commit the answer before
+    /// the next call: its blocks are not looked at again.
     ///
     /// # Errors
-    /// [`ArchiveError`]; the blocks stay in the store.
+    /// [`ArchiveError`]; the blocks stay in the store, for the next start.
     pub fn write_next(&self, flush: bool) -> Result<Option<ArchivedFile>, ArchiveError> {
-        let mut from = None;
-        let mut last = Vec::new();
-        let (mut events, mut bytes): (Vec<ArchivedEvent>, usize) = (Vec::new(), 0);
-        while events.len() < FILE_EVENTS_MAX && bytes < FILE_BYTES_MAX {
-            let rows = self.next_rows(&last)?;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        while !waiting.is_full() {
+            let rows = self.next_rows(&waiting.last)?;
             let is_end = rows.len() < BLOCKS_READ_MAX;
             for row in rows {
-                let more = events_of(&row.value)?;
-                bytes += more.iter().map(|event| event.raw.len()).sum::<usize>();
-                events.extend(more);
-                from.get_or_insert_with(|| row.key.clone());
-                last = row.key;
+                let size = size_of(&row.value)?;
+                waiting.events += size.events;
+                waiting.bytes += size.bytes;
+                waiting.last.clone_from(&row.key);
+                waiting.blocks.push_back((row.key, size));
             }
             if is_end {
                 break;
             }
         }
-        let is_full = events.len() >= FILE_EVENTS_MAX || bytes >= FILE_BYTES_MAX;
-        let Some(from) = from.filter(|_| flush || is_full) else { return Ok(None) };
-        let name = format!("events-{}-{}.parquet", hex(&from), hex(&last));
-        let manifest = self.write(&name, &events)?;
-        last.push(0);
-        Ok(Some(ArchivedFile { name, from, to: last, manifest }))
+        if waiting.blocks.is_empty() || !(flush || waiting.is_full()) {
+            return Ok(None);
+        }
+        let keys = waiting.take_file();
+        let (first, last) = (&keys[0], &keys[keys.len() - 1]);
+        let name = format!("events-{}-{}.parquet", hex(first), hex(last));
+        let manifest = self.write(&name, &keys)?;
+        let mut to = last.clone();
+        to.push(0);
+        Ok(Some(ArchivedFile { name, from: first.clone(), to, manifest }))
     }
 
     fn next_rows(&self, last: &[u8]) -> Result<Vec<Row>, StoreError> {
@@ -135,18 +171,37 @@ impl Archiver {
         self.store.scan(Keyspace::ArchiveBlock, &from, None, BLOCKS_READ_MAX)
     }
 
-    fn write(&self, name: &str, events: &[ArchivedEvent]) -> Result<Manifest, ArchiveError> {
+    fn write(&self, name: &str, blocks: &[Vec<u8>]) -> Result<Manifest, ArchiveError> {
         let (path, unfinished) = (self.folder.join(name), self.folder.join(format!("{name}.tmp")));
         let io = |source| ArchiveError::Io { path: unfinished.clone(), source };
         let file = File::create(&unfinished).map_err(io)?;
-        let manifest = write_parquet(&file, events)
-            .map_err(|source| ArchiveError::Parquet { path: unfinished.clone(), source })?;
+        let manifest = self.write_parquet(&file, &unfinished, blocks)?;
         file.sync_all().map_err(io)?;
         std::fs::rename(&unfinished, &path).map_err(io)?;
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         Ok(manifest)
     }
+
+    fn write_parquet(&self, file: &File, path: &Path, blocks: &[Vec<u8>]) -> Result<Manifest, ArchiveError> {
+        let parquet = |source| ArchiveError::Parquet { path: path.to_owned(), source };
+        let mut manifest =
+            Manifest { events: 0, counted: 0, oldest_micros: i64::MAX, newest_micros: i64::MIN };
+        let properties = properties().map_err(parquet)?;
+        let mut writer = ArrowWriter::try_new(file, schema(), Some(properties)).map_err(parquet)?;
+        for key in blocks {
+            let row = self.store.get(Keyspace::ArchiveBlock, key)?.ok_or(NOT_THERE)?;
+            let block = OpenBlock::open(&row)?;
+            let mut columns = Columns::default();
+            block.each(|event| columns.push(&event, &mut manifest))?;
+            writer.write(&columns.finish()).map_err(parquet)?;
+        }
+        writer.close().map_err(parquet)?;
+        Ok(manifest)
+    }
 }
+
+/// Only the archiver removes blocks.
+const NOT_THERE: Damaged = Damaged("a block that waited for a file is gone");
 
 /// The columns of an archive file. `event` is the CloudEvent as received.
 #[must_use]
@@ -169,63 +224,62 @@ pub fn schema() -> Arc<Schema> {
     ]))
 }
 
-fn write_parquet(file: &File, events: &[ArchivedEvent]) -> Result<Manifest, parquet::errors::ParquetError> {
-    let properties = WriterProperties::builder()
+fn properties() -> Result<WriterProperties, parquet::errors::ParquetError> {
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_EVENTS))
         // An event is looked for by its id.
-        .set_column_bloom_filter_enabled(ColumnPath::from("id"), true)
-        .build();
-    let mut manifest = Manifest { events: 0, counted: 0, oldest_micros: i64::MAX, newest_micros: i64::MIN };
-    let mut writer = ArrowWriter::try_new(file, schema(), Some(properties))?;
-    for part in events.chunks(ROW_GROUP_EVENTS) {
-        writer.write(&batch(part, &mut manifest))?;
+        .set_column_bloom_filter_enabled(ColumnPath::from("id"), true);
+    // Hardly ever the same twice: a dictionary and extremes would only cost time.
+    for column in ["id", "event"] {
+        properties = properties
+            .set_column_dictionary_enabled(ColumnPath::from(column), false)
+            .set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::None);
     }
-    writer.close()?;
-    Ok(manifest)
+    Ok(properties.build())
 }
 
-fn batch(events: &[ArchivedEvent], manifest: &mut Manifest) -> RecordBatch {
-    let mut texts: [StringBuilder; 8] = Default::default();
-    let [tenant, source, id, event_type, subject, fate, origin, raw] = &mut texts;
-    let mut time = TimestampMicrosecondBuilder::new().with_timezone("UTC");
-    let mut received_at = TimestampMicrosecondBuilder::new().with_timezone("UTC");
-    let mut place = UInt64Builder::new();
-    for event in events {
-        let attributes: EventRef =
-            envelope(&event.raw).expect("archived events were decoded when they were taken");
+/// Rows in the making.
+#[derive(Default)]
+struct Columns {
+    texts: [StringBuilder; 8],
+    time: TimestampMicrosecondBuilder,
+    received_at: TimestampMicrosecondBuilder,
+    place: UInt64Builder,
+}
+
+impl Columns {
+    fn push(&mut self, event: &ArchivedEvent<'_>, manifest: &mut Manifest) {
+        let [tenant, source, id, event_type, subject, fate, origin, raw] = &mut self.texts;
+        let known = attributes(&event.raw).expect("archived events were decoded when they were taken");
         tenant.append_value(&event.tenant);
-        source.append_value(&attributes.source);
-        id.append_value(&attributes.id);
-        event_type.append_value(&attributes.event_type);
-        subject.append_value(&attributes.subject);
+        source.append_value(&known.source);
+        id.append_value(&known.id);
+        event_type.append_value(&known.event_type);
+        subject.append_value(&known.subject);
         fate.append_value(if event.counted { "counted" } else { "waiting" });
         origin.append_value(&event.origin);
         raw.append_value(std::str::from_utf8(&event.raw).expect("JSON that was decoded is UTF-8"));
-        let micros = attributes.time.micros();
-        time.append_value(micros);
-        received_at.append_value(event.received_at.micros());
-        place.append_value(event.place);
+        let micros = known.time.micros();
+        self.time.append_value(micros);
+        self.received_at.append_value(event.received_at.micros());
+        self.place.append_value(event.place);
         manifest.events += 1;
         manifest.counted += u64::from(event.counted);
         manifest.oldest_micros = manifest.oldest_micros.min(micros);
         manifest.newest_micros = manifest.newest_micros.max(micros);
     }
-    let mut text = |at: usize| -> ArrayRef { Arc::new(texts[at].finish()) };
-    let columns: Vec<ArrayRef> = vec![
-        text(0),
-        text(1),
-        text(2),
-        text(3),
-        text(4),
-        Arc::new(time.finish()),
-        Arc::new(received_at.finish()),
-        text(5),
-        text(6),
-        Arc::new(place.finish()),
-        text(7),
-    ];
-    RecordBatch::try_new(schema(), columns).expect("the columns are those of the schema")
+
+    fn finish(mut self) -> RecordBatch {
+        let [tenant, source, id, event_type, subject, fate, origin, raw] =
+            self.texts.each_mut().map(|column| -> ArrayRef { Arc::new(column.finish()) });
+        let time = Arc::new(self.time.finish().with_timezone("UTC"));
+        let received_at = Arc::new(self.received_at.finish().with_timezone("UTC"));
+        let place = Arc::new(self.place.finish());
+        let columns: Vec<ArrayRef> =
+            vec![tenant, source, id, event_type, subject, time, received_at, fate, origin, place, raw];
+        RecordBatch::try_new(schema(), columns).expect("the columns are those of the schema")
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

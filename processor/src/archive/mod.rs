@@ -7,6 +7,6 @@ mod block;
 mod files;
 mod read;
 
-pub use block::{ArchivedEvent, block_row, compress, events_of};
+pub use block::{ArchivedEvent, block_row, compress};
 pub use files::{ArchiveError, ArchivedFile, Archiver};
 pub use read::{Found, archived_events, events_between, find_event};

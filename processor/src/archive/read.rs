@@ -11,9 +11,9 @@ use parquet::errors::ParquetError;
 use tidemark_schemas::summary::Span;
 use tidemark_schemas::time::ReceiveTime;
 
-use super::block::{ArchivedEvent, events_of, kept_in};
+use super::block::{ArchivedEvent, OpenBlock, size_of};
 use super::files::{ArchiveError, Manifest};
-use crate::decode::envelope;
+use crate::decode::attributes;
 use crate::store::{KeyValue, Keyspace};
 
 /// Rows of one page of files or blocks.
@@ -22,7 +22,7 @@ const PAGE_ROWS: usize = 64;
 /// Where an archived event was found.
 #[derive(Clone, Debug)]
 pub struct Found {
-    pub event: ArchivedEvent,
+    pub event: ArchivedEvent<'static>,
     /// The file's name; `None` while it is in the store only.
     pub file: Option<String>,
 }
@@ -38,14 +38,13 @@ pub fn find_event(
     source: &str,
     id: &str,
 ) -> Result<Option<Found>, ArchiveError> {
-    let is_it = |event: &ArchivedEvent| {
-        let same = |e: tidemark_schemas::exception::EventRef| e.source == source && e.id == id;
-        event.tenant == tenant && envelope(&event.raw).is_some_and(same)
+    let is_it = |event: &ArchivedEvent<'_>| {
+        event.tenant == tenant && attributes(&event.raw).is_some_and(|e| e.source == source && e.id == id)
     };
     let mut found = None;
     each_pending(store, &mut |event| {
         if found.is_none() && is_it(&event) {
-            found = Some(Found { event, file: None });
+            found = Some(Found { event: event.into_owned(), file: None });
         }
     })?;
     if found.is_some() {
@@ -57,7 +56,7 @@ pub fn find_event(
             |builder: &ParquetRecordBatchReaderBuilder<File>, group: usize| may_hold_id(builder, group, id);
         each_in_file(&folder.join(&name), may_hold, &mut |event| {
             if in_file.is_none() && is_it(&event) {
-                in_file = Some(event);
+                in_file = Some(event.into_owned());
             }
         })?;
         if let Some(event) = in_file {
@@ -75,10 +74,10 @@ pub fn events_between(
     store: &dyn KeyValue,
     folder: &Path,
     span: Span,
-    take: &mut dyn FnMut(ArchivedEvent),
+    take: &mut dyn FnMut(ArchivedEvent<'_>),
 ) -> Result<(), ArchiveError> {
-    let mut take_inside = |event: ArchivedEvent| {
-        if envelope(&event.raw).is_some_and(|attributes| span.contains(attributes.time)) {
+    let mut take_inside = |event: ArchivedEvent<'_>| {
+        if attributes(&event.raw).is_some_and(|attributes| span.contains(attributes.time)) {
             take(event);
         }
     };
@@ -99,7 +98,7 @@ pub fn events_between(
 pub fn archived_events(store: &dyn KeyValue) -> Result<u64, ArchiveError> {
     let mut total: u64 = manifests(store)?.iter().map(|(_, manifest)| manifest.events).sum();
     each_block(store, &mut |row| {
-        total += kept_in(row)?;
+        total += size_of(row)?.events;
         Ok(())
     })?;
     Ok(total)
@@ -128,11 +127,8 @@ fn manifests(store: &dyn KeyValue) -> Result<Vec<(String, Manifest)>, ArchiveErr
     }
 }
 
-fn each_pending(store: &dyn KeyValue, take: &mut dyn FnMut(ArchivedEvent)) -> Result<(), ArchiveError> {
-    each_block(store, &mut |row| {
-        events_of(row)?.into_iter().for_each(&mut *take);
-        Ok(())
-    })
+fn each_pending(store: &dyn KeyValue, take: &mut dyn FnMut(ArchivedEvent<'_>)) -> Result<(), ArchiveError> {
+    each_block(store, &mut |row| Ok(OpenBlock::open(row)?.each(&mut *take)?))
 }
 
 fn each_block(
@@ -157,7 +153,7 @@ fn each_block(
 fn each_in_file(
     path: &Path,
     may_hold: impl Fn(&ParquetRecordBatchReaderBuilder<File>, usize) -> Result<bool, ParquetError>,
-    take: &mut dyn FnMut(ArchivedEvent),
+    take: &mut dyn FnMut(ArchivedEvent<'_>),
 ) -> Result<(), ArchiveError> {
     let parquet = |source| ArchiveError::Parquet { path: path.to_owned(), source };
     let file = File::open(path).map_err(|source| ArchiveError::Io { path: path.to_owned(), source })?;
@@ -188,7 +184,7 @@ fn may_hold_id(
     Ok(filter.is_none_or(|filter| filter.check(&id)))
 }
 
-fn each_row(batch: &RecordBatch, take: &mut dyn FnMut(ArchivedEvent)) -> Result<(), ParquetError> {
+fn each_row(batch: &RecordBatch, take: &mut dyn FnMut(ArchivedEvent<'_>)) -> Result<(), ParquetError> {
     let column = |name: &str| {
         batch
             .column_by_name(name)
@@ -201,12 +197,12 @@ fn each_row(batch: &RecordBatch, take: &mut dyn FnMut(ArchivedEvent)) -> Result<
     let place = column("place")?.as_primitive::<UInt64Type>().clone();
     for row in 0..event.len() {
         take(ArchivedEvent {
-            tenant: tenant.value(row).to_owned(),
-            origin: origin.value(row).to_owned(),
+            tenant: tenant.value(row).into(),
+            origin: origin.value(row).into(),
             received_at: ReceiveTime::from_micros(received_at.value(row)),
             place: place.value(row),
             counted: fate.value(row) == "counted",
-            raw: event.value(row).as_bytes().to_vec(),
+            raw: event.value(row).as_bytes().into(),
         });
     }
     Ok(())

@@ -22,8 +22,8 @@ use crate::service::Engine;
 use crate::source::progress::{Progress, Tally};
 use crate::source::{self, Chunk, Format, Mapping, Opened, Source};
 
-/// Chunks of about 1 MB that are prepared or committed at the same time.
-const CHUNKS_IN_FLIGHT_MAX: usize = 12;
+/// Chunks of about 8 MB that are prepared or committed at the same time.
+const CHUNKS_IN_FLIGHT_MAX: usize = 8;
 
 #[derive(Args)]
 pub struct IngestArgs {

@@ -87,9 +87,9 @@ impl<'a> Content<'_, 'a> {
     fn array(&mut self, place: Place<'_>, text: &'a str, depth: usize) -> Result<KeyedHasher, Box<Fault>> {
         check_depth(depth)?;
         let (mut count, mut sum) = (0_u64, 0_u64);
-        json::elements(text, |raw| {
-            let hash = json::value(raw)
-                .and_then(|value| self.value(Place::Element(count), value, None, depth))
+        json::elements(text, |value| {
+            let hash = self
+                .value(Place::Element(count), value, None, depth)
                 .map_err(|fault| fault.in_element(count))?;
             sum = sum.wrapping_add(hash);
             count += 1;
@@ -107,10 +107,10 @@ impl<'a> Content<'_, 'a> {
     ) -> Result<KeyedHasher, Box<Fault>> {
         check_depth(depth)?;
         let (mut count, mut sum, first_name) = (0_u64, 0_u64, self.names.len());
-        json::members(text, |name, raw| {
+        json::members(text, |name, value| {
             let below = node.and_then(|node| node.child(&name));
-            let hash = json::value(raw)
-                .and_then(|value| self.value(Place::Member(&name), value, below, depth))
+            let hash = self
+                .value(Place::Member(&name), value, below, depth)
                 .map_err(|fault| fault.in_member(&name))?;
             sum = sum.wrapping_add(hash);
             count += 1;

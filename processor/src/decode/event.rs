@@ -19,7 +19,7 @@ use tidemark_schemas::time::EventTime;
 
 use super::content::{Content, check_distinct};
 use super::fault::{self, Fault};
-use super::json::{self, Raw, Value};
+use super::json::{self, Value};
 use super::media_type::{MediaType, media_type};
 use super::wanted::{Wanted, WantedType};
 use crate::field_value::FieldValue;
@@ -37,11 +37,41 @@ pub(super) struct Event<'w, 'r> {
     pub wanted: Option<&'w WantedType>,
 }
 
+/// The attributes that say which usage a record is about.
+#[derive(Debug)]
+pub struct UsageAttributes<'r> {
+    pub source: Cow<'r, str>,
+    pub id: Cow<'r, str>,
+    pub event_type: Cow<'r, str>,
+    pub subject: Cow<'r, str>,
+    pub time: EventTime,
+}
+
+/// The attributes of a record, without a look at its other members. `None` when it is no usage event.
+#[must_use]
+pub fn attributes(record: &[u8]) -> Option<UsageAttributes<'_>> {
+    let mut found = Attributes::default();
+    json::members(text(record).ok()?, |name, value| match &*name {
+        "source" | "id" | "type" | "subject" | "time" if !matches!(value, Value::Null) => {
+            found.take(&name, &value)
+        }
+        _ => Ok(()),
+    })
+    .ok()?;
+    Some(UsageAttributes {
+        source: found.source?,
+        id: found.id?,
+        event_type: found.event_type?,
+        subject: found.subject?,
+        time: found.time?,
+    })
+}
+
 /// Reads records; its buffers are used again for each.
 pub(super) struct EventReader<'w, 'r> {
     key: &'w DeploymentKey,
     wanted: &'w Wanted,
-    top: Vec<(Cow<'r, str>, Raw<'r>)>,
+    top: Vec<(Cow<'r, str>, Value<'r>)>,
     names: Vec<Cow<'r, str>>,
     /// Values at the wanted paths of the record read last, by slot.
     pub found: Vec<FieldValue<'r>>,
@@ -68,15 +98,22 @@ impl<'w, 'r> EventReader<'w, 'r> {
     }
 
     pub fn read(&mut self, record: &'r [u8]) -> Result<Event<'w, 'r>, Box<Fault>> {
-        self.open(text(record)?)?;
-        let wanted = self.event_type()?.and_then(|event_type| self.wanted.get(&event_type));
+        let text = text(record)?;
+        self.read_text(text).map_err(|fault| match fault.code {
+            fault::INVALID_JSON => json::explain(text),
+            _ => fault,
+        })
+    }
+
+    fn read_text(&mut self, text: &'r str) -> Result<Event<'w, 'r>, Box<Fault>> {
+        self.open(text)?;
+        let wanted = self.event_type().and_then(|event_type| self.wanted.get(event_type));
         self.found.clear();
         self.found.resize(wanted.map_or(0, |wanted| wanted.slots), FieldValue::Missing);
         let mut attributes = Attributes::default();
         let mut digest = 0_u64;
         let mut content = Content { key: self.key, names: &mut self.names, found: &mut self.found };
-        for (name, raw) in self.top.drain(..) {
-            let value = json::value(raw).map_err(|fault| fault.in_member(&name))?;
+        for (name, value) in self.top.drain(..) {
             let null = matches!(value, Value::Null);
             attributes.take(&name, &value).map_err(|fault| fault.in_member(&name))?;
             let node = wanted.and_then(|wanted| wanted.root.child(&name));
@@ -96,8 +133,8 @@ impl<'w, 'r> EventReader<'w, 'r> {
     fn open(&mut self, text: &'r str) -> Result<(), Box<Fault>> {
         self.top.clear();
         self.names.clear();
-        json::members(text, |name, raw| {
-            self.top.push((name.clone(), raw));
+        json::members(text, |name, value| {
+            self.top.push((name.clone(), value));
             self.names.push(name);
             Ok(())
         })?;
@@ -107,14 +144,9 @@ impl<'w, 'r> EventReader<'w, 'r> {
     }
 
     /// Read ahead of the other members: it decides which of their values are wanted.
-    fn event_type(&self) -> Result<Option<Cow<'r, str>>, Box<Fault>> {
-        let Some((name, raw)) = self.top.iter().find(|(name, _)| name == "type") else {
-            return Ok(None);
-        };
-        match json::value(raw).map_err(|fault| fault.in_member(name))? {
-            Value::Text(text) => Ok(Some(text)),
-            _ => Ok(None),
-        }
+    fn event_type(&self) -> Option<&str> {
+        let (_, value) = self.top.iter().find(|(name, _)| name == "type")?;
+        if let Value::Text(text) = value { Some(text) } else { None }
     }
 
     /// Wanted values below `data` when it came as Base64 of JSON; the digest has taken its text already.
@@ -130,12 +162,11 @@ impl<'w, 'r> EventReader<'w, 'r> {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Ok(());
         };
-        let Ok(raw) = json::whole(text) else {
+        let Some(value) = json::whole(text) else {
             return Ok(());
         };
         let mut found = vec![FieldValue::Missing; wanted.slots];
         let mut content = Content { key: self.key, names: &mut Vec::new(), found: &mut found };
-        let value = json::value(raw).map_err(|fault| fault.in_member("data_base64"))?;
         content.member("data_base64", value, Some(node))?;
         for (slot, value) in found.into_iter().enumerate() {
             if value != FieldValue::Missing {

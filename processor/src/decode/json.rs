@@ -1,26 +1,22 @@
 //! How is JSON read? One level at a time, borrowing from the record, with every number's text intact.
 //!
-//! This is the only file that names the parser: a faster one replaces [`value`], [`members`] and [`elements`].
-//! A container comes back as its text and is opened by the caller, who therefore bounds the depth; each level is
-//! scanned once more than the one above it, which the depth limit bounds too.
-//! `RawValue` rather than serde's own numbers: those would pass through a binary float.
+//! A container comes back as its text, unchecked but for its end, and is checked when the caller opens it: the caller
+//! opens every container, because all content is digested, and bounds the depth. So each level is passed over once more
+//! than the one above it, which the depth limit bounds too. Escapes in strings, and the words for what is wrong with a
+//! text, are left to `serde_json`, which also is the oracle in the tests: both accept the same texts.
+//!
+//! Why not a parser from a library: see `docs/adr/0005`.
 //!
 //! Deliberately absent: rules. Duplicate members, depth and what an event is are the callers' business.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::Deserializer;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use super::fault::{self, Fault};
 
-/// One JSON value that has been checked for syntax, except for the escapes of its strings.
-pub(super) type Raw<'a> = &'a RawValue;
-
 /// A value, opened one level.
+#[derive(Clone, Debug)]
 pub(super) enum Value<'a> {
     Null,
     Boolean(bool),
@@ -34,146 +30,335 @@ pub(super) enum Value<'a> {
     Object(&'a str),
 }
 
-pub(super) fn value(raw: Raw<'_>) -> Result<Value<'_>, Box<Fault>> {
-    let text = raw.get();
-    Ok(match text.as_bytes()[0] {
-        b'n' => Value::Null,
-        b't' => Value::Boolean(true),
-        b'f' => Value::Boolean(false),
-        b'"' => Value::Text(string(text)?),
-        b'[' => Value::Array(text),
-        b'{' => Value::Object(text),
-        _ => Value::Number(text),
-    })
+/// Not JSON. What exactly is wrong is worked out by [`explain`], once, for the whole record.
+struct Invalid;
+
+impl From<Invalid> for Box<Fault> {
+    fn from(Invalid: Invalid) -> Self {
+        Fault::new(fault::INVALID_JSON, String::new())
+    }
 }
 
 /// Calls `visit` for each member of the object that is the whole of `text`.
+///
+/// # Errors
+/// What `visit` answers; [`fault::INVALID_JSON`] without words when `text` is no object.
 pub(super) fn members<'a>(
     text: &'a str,
-    visit: impl FnMut(Cow<'a, str>, Raw<'a>) -> Result<(), Box<Fault>>,
+    mut visit: impl FnMut(Cow<'a, str>, Value<'a>) -> Result<(), Box<Fault>>,
 ) -> Result<(), Box<Fault>> {
-    let mut reader = Deserializer::from_str(text);
-    let mut fault = None;
-    let read = reader.deserialize_map(Members { visit, fault: &mut fault, text: PhantomData });
-    outcome(read.and_then(|()| reader.end()), fault)
+    let mut reader = Reader { text, at: 0 };
+    reader.expect(b'{')?;
+    if !reader.take(b'}') {
+        loop {
+            reader.skip_space();
+            let name = reader.string()?;
+            reader.expect(b':')?;
+            let value = reader.value()?;
+            visit(name, value)?;
+            if !reader.take(b',') {
+                reader.expect(b'}')?;
+                break;
+            }
+        }
+    }
+    Ok(reader.end()?)
 }
 
 /// Calls `visit` for each element of the array that is the whole of `text`.
+///
+/// # Errors
+/// As [`members`].
 pub(super) fn elements<'a>(
     text: &'a str,
-    visit: impl FnMut(Raw<'a>) -> Result<(), Box<Fault>>,
+    mut visit: impl FnMut(Value<'a>) -> Result<(), Box<Fault>>,
 ) -> Result<(), Box<Fault>> {
-    let mut reader = Deserializer::from_str(text);
-    let mut fault = None;
-    let read = reader.deserialize_seq(Elements { visit, fault: &mut fault, text: PhantomData });
-    outcome(read.and_then(|()| reader.end()), fault)
-}
-
-/// One value that is the whole of `text`.
-pub(super) fn whole(text: &str) -> Result<Raw<'_>, Box<Fault>> {
-    outcome(serde_json::from_str(text), None)
-}
-
-fn string(text: &str) -> Result<Cow<'_, str>, Box<Fault>> {
-    // The scan has checked everything but the escapes, so without any the content can be borrowed.
-    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
-        return Ok(Cow::Borrowed(&text[1..text.len() - 1]));
-    }
-    outcome(serde_json::from_str(text).map(Cow::Owned), None)
-}
-
-fn outcome<T>(read: serde_json::Result<T>, fault: Option<Box<Fault>>) -> Result<T, Box<Fault>> {
-    match (read, fault) {
-        (_, Some(fault)) => Err(fault),
-        (Ok(value), None) => Ok(value),
-        (Err(error), None) if error.is_data() => {
-            Err(Fault::new(fault::NOT_AN_OBJECT, "an event is one JSON object; this is another JSON value"))
-        }
-        (Err(error), None) => Err(Fault::new(
-            fault::INVALID_JSON,
-            format!("not JSON as RFC 8259 defines it: {error}; send exactly one JSON object per event"),
-        )),
-    }
-}
-
-struct Members<'f, 'a, F> {
-    visit: F,
-    fault: &'f mut Option<Box<Fault>>,
-    text: PhantomData<&'a str>,
-}
-
-impl<'a, F> Visitor<'a> for Members<'_, 'a, F>
-where
-    F: FnMut(Cow<'a, str>, Raw<'a>) -> Result<(), Box<Fault>>,
-{
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Key)? {
-            let raw = map.next_value()?;
-            if let Err(fault) = (self.visit)(key, raw) {
-                *self.fault = Some(fault);
-                return Err(A::Error::custom("stopped at a fault"));
+    let mut reader = Reader { text, at: 0 };
+    reader.expect(b'[')?;
+    if !reader.take(b']') {
+        loop {
+            let value = reader.value()?;
+            visit(value)?;
+            if !reader.take(b',') {
+                reader.expect(b']')?;
+                break;
             }
         }
-        Ok(())
     }
+    Ok(reader.end()?)
 }
 
-struct Elements<'f, 'a, F> {
-    visit: F,
-    fault: &'f mut Option<Box<Fault>>,
-    text: PhantomData<&'a str>,
+/// One value that is the whole of `text`, checked to its depths.
+pub(super) fn whole(text: &str) -> Option<Value<'_>> {
+    serde_json::from_str::<IgnoredAny>(text).ok()?;
+    Reader { text, at: 0 }.value().ok()
 }
 
-impl<'a, F> Visitor<'a> for Elements<'_, 'a, F>
-where
-    F: FnMut(Raw<'a>) -> Result<(), Box<Fault>>,
-{
-    type Value = ();
+/// What is wrong with a record that is no JSON object.
+pub(super) fn explain(text: &str) -> Box<Fault> {
+    let reason = match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(serde_json::Value::Object(_)) => "it cannot be read".to_owned(),
+        Ok(_) => {
+            let reason = "an event is one JSON object; this is another JSON value";
+            return Fault::new(fault::NOT_AN_OBJECT, reason);
+        }
+        Err(error) => error.to_string(),
+    };
+    Fault::new(
+        fault::INVALID_JSON,
+        format!("not JSON as RFC 8259 defines it: {reason}; send exactly one JSON object per event"),
+    )
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
     }
 
-    fn visit_seq<A: SeqAccess<'a>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(raw) = seq.next_element()? {
-            if let Err(fault) = (self.visit)(raw) {
-                *self.fault = Some(fault);
-                return Err(A::Error::custom("stopped at a fault"));
+    #[inline]
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    /// Passes `byte` when it comes next.
+    #[inline]
+    fn take(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8) -> Result<(), Invalid> {
+        if self.take(byte) { Ok(()) } else { Err(Invalid) }
+    }
+
+    fn end(&mut self) -> Result<(), Invalid> {
+        self.skip_space();
+        if self.at == self.text.len() { Ok(()) } else { Err(Invalid) }
+    }
+
+    fn value(&mut self) -> Result<Value<'a>, Invalid> {
+        self.skip_space();
+        match self.peek().ok_or(Invalid)? {
+            b'"' => self.string().map(Value::Text),
+            b'{' => self.container().map(Value::Object),
+            b'[' => self.container().map(Value::Array),
+            b't' => self.word("true", Value::Boolean(true)),
+            b'f' => self.word("false", Value::Boolean(false)),
+            b'n' => self.word("null", Value::Null),
+            _ => self.number().map(Value::Number),
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, Invalid> {
+        if !self.text[self.at..].starts_with(word) {
+            return Err(Invalid);
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    /// `-? (0 | [1-9] [0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
+    fn number(&mut self) -> Result<&'a str, Invalid> {
+        let start = self.at;
+        self.pass(b'-');
+        let leading_zero = self.peek() == Some(b'0');
+        let digits = self.digits()?;
+        if leading_zero && digits > 1 {
+            return Err(Invalid);
+        }
+        if self.pass(b'.') {
+            self.digits()?;
+        }
+        if self.pass(b'e') || self.pass(b'E') {
+            let _sign = self.pass(b'+') || self.pass(b'-');
+            self.digits()?;
+        }
+        Ok(&self.text[start..self.at])
+    }
+
+    #[inline]
+    fn pass(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    #[inline]
+    fn digits(&mut self) -> Result<usize, Invalid> {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at == start { Err(Invalid) } else { Ok(self.at - start) }
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, Invalid> {
+        let start = self.at;
+        if !self.pass(b'"') {
+            return Err(Invalid);
+        }
+        self.at = special(self.text.as_bytes(), self.at);
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(Cow::Borrowed(&self.text[start + 1..self.at - 1]));
+        }
+        self.skip_string_rest()?;
+        serde_json::from_str(&self.text[start..self.at]).map(Cow::Owned).map_err(|_| Invalid)
+    }
+
+    /// From inside a string to behind its end.
+    fn skip_string_rest(&mut self) -> Result<(), Invalid> {
+        loop {
+            self.at = special(self.text.as_bytes(), self.at);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') if self.at + 1 < self.text.len() => self.at += 2,
+                _ => return Err(Invalid),
             }
         }
-        Ok(())
+    }
+
+    /// From the bracket that opens a container to behind the one that closes it.
+    fn container(&mut self) -> Result<&'a str, Invalid> {
+        let (start, mut depth) = (self.at, 0_usize);
+        loop {
+            let byte = self.peek().ok_or(Invalid)?;
+            self.at += 1;
+            match byte {
+                b'"' => self.skip_string_rest()?,
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => {
+                    depth -= 1;
+                    if depth == 0 {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        // An escape may have skipped half a character of several bytes.
+        self.text.get(start..self.at).ok_or(Invalid)
     }
 }
 
-/// A member's name, borrowed unless it has escapes.
-struct Key;
-
-impl<'a> DeserializeSeed<'a> for Key {
-    type Value = Cow<'a, str>;
-
-    fn deserialize<D: serde::Deserializer<'a>>(self, reader: D) -> Result<Self::Value, D::Error> {
-        reader.deserialize_str(self)
+/// Where the next byte of a string is that is not just content: a quote, a backslash or a control character. The end of
+/// `bytes` when there is none. Eight bytes at a time: a borrow runs upwards only, so the lowest mark is right.
+#[inline]
+fn special(bytes: &[u8], mut at: usize) -> usize {
+    const LOW: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let is_zero = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*word);
+        let quote = is_zero(word ^ (LOW * b'"' as u64));
+        let backslash = is_zero(word ^ (LOW * b'\\' as u64));
+        let control = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
+        let marks = quote | backslash | control;
+        if marks != 0 {
+            return at + (marks.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
     }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    at + bytes[at..].iter().position(is_special).unwrap_or(bytes.len() - at)
 }
 
-impl<'a> Visitor<'a> for Key {
-    type Value = Cow<'a, str>;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member name")
+    /// Reads to the depths, as the digest does.
+    fn is_valid(value: &Value<'_>) -> bool {
+        match value {
+            Value::Array(text) => {
+                let mut all = true;
+                elements(text, |value| {
+                    all &= is_valid(&value);
+                    Ok(())
+                })
+                .is_ok()
+                    && all
+            }
+            Value::Object(text) => {
+                let mut all = true;
+                members(text, |_, value| {
+                    all &= is_valid(&value);
+                    Ok(())
+                })
+                .is_ok()
+                    && all
+            }
+            _ => true,
+        }
     }
 
-    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
+    fn accepts(text: &str) -> bool {
+        let mut reader = Reader { text, at: 0 };
+        let value = reader.value();
+        value.is_ok_and(|value| reader.end().is_ok() && is_valid(&value))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
+    /// The oracle, escapes included. A number of any size is fine here.
+    fn is_json(text: &str) -> bool {
+        serde_json::from_str::<IgnoredAny>(text).is_ok() && {
+            let strings_decode = serde_json::from_str::<serde_json::Value>(text);
+            strings_decode.is_ok_and(|_| true) || strings_decode_error_is_a_number(text)
+        }
+    }
+
+    fn strings_decode_error_is_a_number(text: &str) -> bool {
+        let error = serde_json::from_str::<serde_json::Value>(text).expect_err("called after it failed");
+        error.to_string().starts_with("number out of range")
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_texts_are_accepted_as_by_serde_json(
+            text in "([\\[\\]{},:\" \\\\]|\"a\"|-?[0-9]|\\.|e|true|null|\\\\u[0-9a-f]{4}|é|\u{1}|[ -~]){0,24}",
+        ) {
+            prop_assert_eq!(accepts(&text), is_json(&text), "{}", text);
+        }
+
+        #[test]
+        fn a_valid_text_with_one_byte_changed_is_judged_alike(at in 0..90_usize, byte in 0_u8..128) {
+            let mut text = br#"{"a":[1,-2.5e+3,{"b":"c\n\u00e9 and so on"}],"d":{"e":null,"f":true,"g":"0123456789abc"}} "#.to_vec();
+            let at = at % text.len();
+            text[at] = byte;
+            let text = String::from_utf8(text).expect("ASCII");
+            prop_assert_eq!(accepts(&text), is_json(&text), "{}", text);
+        }
+
+        #[test]
+        fn special_bytes_are_found_where_they_are(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            let expected = bytes.iter().position(is_special).unwrap_or(bytes.len());
+            prop_assert_eq!(special(&bytes, 0), expected);
+        }
+    }
+
+    #[test]
+    fn a_value_comes_back_as_written() {
+        let mut seen = Vec::new();
+        members(r#" { "a" : 1.50 , "b\n" : "x\u0041" , "c" : [ 1 , {} ] } "#, |name, value| {
+            seen.push(format!("{name:?} {value:?}"));
+            Ok(())
+        })
+        .expect("valid");
+        assert_eq!(seen, [r#""a" Number("1.50")"#, r#""b\n" Text("xA")"#, r#""c" Array("[ 1 , {} ]")"#]);
     }
 }

@@ -32,6 +32,7 @@ use tidemark_schemas::time::ReceiveTime;
 
 use crate::field_value::FieldValue;
 use event::{Event, EventReader};
+pub use event::{UsageAttributes, attributes};
 use fault::Fault;
 pub use wanted::{Wanted, WantedType};
 
@@ -89,13 +90,10 @@ pub fn decode<'r>(
     Decoded { block: blocks.block, rows: blocks.rows }
 }
 
-/// What is known of one event, for exceptions and the archive. `None` when the record is no usage event.
+/// What is known of one event, for exceptions and answers. `None` when the record is no usage event.
 #[must_use]
 pub fn envelope(record: &[u8]) -> Option<EventRef> {
-    // The digest is not looked at, so any key will do.
-    let (key, wanted) = (DeploymentKey([0; 16]), Wanted::default());
-    let event = EventReader::new(&key, &wanted).read(record).ok()?;
-    Some(EventRef {
+    attributes(record).map(|event| EventRef {
         source: event.source.into_owned(),
         id: event.id.into_owned(),
         event_type: event.event_type.into_owned(),

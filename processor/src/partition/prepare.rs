@@ -147,8 +147,8 @@ impl Preparer {
 
     /// Archived events of one tenant as they were taken: a pure function of their bytes and the catalog.
     #[must_use]
-    pub fn resolve_again(&self, tenant: &TenantId, events: &[ArchivedEvent]) -> (EventBlock, Resolved) {
-        let records = events.iter().zip(1..).map(|(event, place)| (place, event.raw.as_slice()));
+    pub fn resolve_again(&self, tenant: &TenantId, events: &[ArchivedEvent<'_>]) -> (EventBlock, Resolved) {
+        let records = events.iter().zip(1..).map(|(event, place)| (place, &*event.raw));
         // None of them had a bad clock when it came, so the newest receive time serves all.
         let newest =
             events.iter().map(|event| event.received_at).max().unwrap_or(ReceiveTime::from_micros(0));

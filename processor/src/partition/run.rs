@@ -20,8 +20,8 @@ use crate::archive::ArchivedFile;
 /// Inputs that wait. Each holds at most one request or chunk of about 8 MB.
 const INPUTS_WAITING_MAX: usize = 32;
 
-/// Events that share one commit: about 20 MB of rows, replayed well under a second.
-const BATCH_EVENTS_MAX: usize = 65_536;
+/// Events that share one commit: about 80 MB of rows, replayed in about a second.
+const BATCH_EVENTS_MAX: usize = 262_144;
 
 /// Where an answer goes, once it is durable. Called on the partition's thread; it must not wait.
 pub type Reply<T> = Box<dyn FnOnce(T) + Send>;

@@ -220,7 +220,7 @@ fn events_behind(
     let mut search = Search { preparer, wanted, found: BTreeMap::new(), listed: Vec::new(), total: 0 };
     let mut waiting = Vec::new();
     events_between(store, folder, Span { start, end }, &mut |event| {
-        waiting.push(event);
+        waiting.push(event.into_owned());
         if waiting.len() == EVENTS_AT_ONCE {
             search.take(&std::mem::take(&mut waiting));
         }
@@ -268,11 +268,11 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Looks at archived events, tenant by tenant.
-    fn take(&mut self, events: &[ArchivedEvent]) {
+    fn take(&mut self, events: &[ArchivedEvent<'_>]) {
         events.chunk_by(|a, b| a.tenant == b.tenant).for_each(|events| self.take_tenant(events));
     }
 
-    fn take_tenant(&mut self, events: &[ArchivedEvent]) {
+    fn take_tenant(&mut self, events: &[ArchivedEvent<'_>]) {
         let Some(tenant) = events.first().and_then(|event| TenantId::new(&event.tenant).ok()) else { return };
         let (block, resolved) = self.preparer.resolve_again(&tenant, events);
         for (at, event) in resolved.events.iter().enumerate() {

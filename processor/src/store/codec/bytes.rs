@@ -17,6 +17,10 @@ pub struct Writer {
 
 impl Writer {
     #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -94,6 +98,12 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(Damaged("the row is too short"))?;
         self.rest = rest;
         Ok(taken)
+    }
+
+    /// Everything that was not read yet.
+    #[must_use]
+    pub fn rest(self) -> &'a [u8] {
+        self.rest
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
