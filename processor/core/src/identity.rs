@@ -72,7 +72,11 @@ impl DeploymentKey {
     #[must_use]
     #[inline]
     pub fn hasher(&self) -> KeyedHasher {
-        KeyedHasher(SipHasher13::new_with_key(&self.0))
+        KeyedHasher {
+            hasher: SipHasher13::new_with_key(&self.0),
+            gathered: [0; GATHERED_BYTES],
+            length: 0,
+        }
     }
 
     /// Injective: each part is preceded by its length, so `("a", "bc")` and `("ab", "c")` differ.
@@ -87,7 +91,7 @@ impl DeploymentKey {
     #[inline]
     pub fn hash_parts(&self, purpose: u8, parts: &[&str]) -> u128 {
         let mut hasher = self.hasher();
-        hasher.0.write_u8(purpose);
+        hasher.raw(&[purpose]);
         for part in parts {
             hasher.text(part);
         }
@@ -95,31 +99,55 @@ impl DeploymentKey {
     }
 }
 
+/// Bytes gathered before they are hashed: nearly every name, value and identity fits, and one long write is several
+/// times as fast as many short ones.
+const GATHERED_BYTES: usize = 120;
+
 /// Keyed SipHash-1-3 with 128 bits of output.
-pub struct KeyedHasher(SipHasher13);
+pub struct KeyedHasher {
+    hasher: SipHasher13,
+    gathered: [u8; GATHERED_BYTES],
+    length: usize,
+}
 
 impl KeyedHasher {
     #[inline]
     pub fn text(&mut self, text: &str) {
-        self.0.write_u32(u32::try_from(text.len()).expect("texts are bounded far below 4 GiB"));
-        self.0.write(text.as_bytes());
+        let length = u32::try_from(text.len()).expect("texts are bounded far below 4 GiB");
+        self.raw(&length.to_le_bytes());
+        self.raw(text.as_bytes());
     }
 
     #[inline]
     pub fn number(&mut self, number: u64) {
-        self.0.write_u64(number);
+        self.raw(&number.to_le_bytes());
     }
 
     #[inline]
     pub fn number128(&mut self, number: u128) {
-        self.0.write_u64(number as u64);
-        self.0.write_u64((number >> 64) as u64);
+        self.raw(&number.to_le_bytes());
+    }
+
+    #[inline]
+    fn raw(&mut self, bytes: &[u8]) {
+        match self.gathered.get_mut(self.length..self.length + bytes.len()) {
+            Some(free) => {
+                free.copy_from_slice(bytes);
+                self.length += bytes.len();
+            }
+            None => {
+                self.hasher.write(&self.gathered[..self.length]);
+                self.hasher.write(bytes);
+                self.length = 0;
+            }
+        }
     }
 
     #[must_use]
     #[inline]
-    pub fn finish128(self) -> u128 {
-        self.0.finish128().as_u128()
+    pub fn finish128(mut self) -> u128 {
+        self.hasher.write(&self.gathered[..self.length]);
+        self.hasher.finish128().as_u128()
     }
 }
 
@@ -140,6 +168,24 @@ mod tests {
         ];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn gathering_does_not_show() {
+        let long = "x".repeat(GATHERED_BYTES);
+        for cut in [0, 1, 50, 111, 112, 113, GATHERED_BYTES] {
+            let mut hasher = KEY.hasher();
+            hasher.number(cut as u64);
+            hasher.text(&long[..cut]);
+            hasher.text("end");
+            let mut plain = SipHasher13::new_with_key(&KEY.0);
+            plain.write(&(cut as u64).to_le_bytes());
+            plain.write(&(cut as u32).to_le_bytes());
+            plain.write(long[..cut].as_bytes());
+            plain.write(&3_u32.to_le_bytes());
+            plain.write(b"end");
+            assert_eq!(hasher.finish128(), plain.finish128().as_u128(), "{cut}");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub struct ResolvedEvent {
     /// Into [`Resolved::parks`].
     pub parks: Range<u32>,
     /// Set when the event as a whole must wait.
-    pub park: Option<Park>,
+    pub park: Option<Box<Park>>,
     pub customer: Option<usize>,
     /// End of the newest billing period it belongs to; decides how long it can still be corrected.
     pub period_end: EventTime,
@@ -182,7 +182,7 @@ impl Resolver<'_> {
         ResolvedEvent {
             feeds: self.feeds_from(self.out.feeds.len()),
             parks: self.parks_from(self.out.parks.len()),
-            park: Some(park),
+            park: Some(Box::new(park)),
             customer,
             period_end: EventTime::MAX,
             forget_day: self.forget_day(forget),

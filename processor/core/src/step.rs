@@ -11,11 +11,11 @@ use crate::aggregate::{Aggregate, merge_into};
 use crate::batch::EventBlock;
 use crate::changes::{Changes, Fate, Fates};
 use crate::identity::{DeploymentKey, Remembered, Seen};
-use crate::resolve::{Feed, Park, Resolved, ResolvedEvent};
+use crate::resolve::{Feed, Park, PlannedGroup, Resolved, ResolvedEvent};
 use crate::settle::{Due, next_multiple, settle_due};
-use crate::state::{Task, Timer, Window};
+use crate::state::{Group, GroupId, Task, Timer, Window};
 use crate::terms::Terms;
-use crate::working::Working;
+use crate::working::{Table, Working};
 
 /// A block ready for the partition: resolved, with what the store remembers of each identity.
 pub struct Prepared<'a> {
@@ -77,7 +77,7 @@ fn take(
         if reason.kind != ExceptionKind::BadClock {
             working.progress.newest = working.progress.newest.max(Some(block.times[event]));
         }
-        return park(fates, event, reason.clone());
+        return park(fates, event, Park::clone(reason));
     }
     working.progress.newest = working.progress.newest.max(Some(block.times[event]));
     if let Some(late) = too_late(terms, resolved_event, watermark) {
@@ -152,15 +152,18 @@ fn apply(
     let (time, identity) = (block.times[event], block.identities[event]);
     let one = Aggregate::of(meter.aggregation, feed.value, time, identity)
         .map_err(|error| refused(ExceptionKind::RefusedValue, error.to_string()))?;
-    let window = working.windows.get(&planned.key);
-    for part in window.iter().flat_map(|window| [&window.settled, &window.pending]).flatten() {
+    let digest = evidence_digest(&working.key, block, event);
+    let row = working.windows.change(planned.key);
+    for part in row.iter().flat_map(|window| [&window.settled, &window.pending]).flatten() {
         part.check_room(&one)
             .map_err(|error| refused(ExceptionKind::CardinalityExceeded, error.to_string()))?;
     }
-    open_group(working, resolved, planned.group as usize)
-        .map_err(|reason| refused(ExceptionKind::CardinalityExceeded, reason))?;
-    let digest = evidence_digest(&working.key, block, event);
-    let window = working.windows.change(planned.key).get_or_insert_with(|| Window {
+    if row.is_none() {
+        // A window's group was opened before it.
+        open_group(&mut working.groups, &mut working.group_counts, &resolved.groups[planned.group as usize])
+            .map_err(|reason| refused(ExceptionKind::CardinalityExceeded, reason))?;
+    }
+    let window = row.get_or_insert_with(|| Window {
         end: planned.end,
         period: planned.period,
         series: planned.series,
@@ -189,20 +192,23 @@ fn next_adjustment(terms: &Terms, watermark: Option<EventTime>) -> EventTime {
 }
 
 /// Opens the group unless it is open; a subscription's groups of one meter are capped.
-fn open_group(working: &mut Working, resolved: &Resolved, group: usize) -> Result<(), String> {
-    let planned = &resolved.groups[group];
-    if working.groups.get(&planned.id).is_some() {
+fn open_group(
+    groups: &mut Table<GroupId, Group>,
+    counts: &mut Table<GroupId, u32>,
+    planned: &PlannedGroup,
+) -> Result<(), String> {
+    if groups.get(&planned.id).is_some() {
         return Ok(());
     }
-    let count = working.group_counts.get(&planned.count).copied().unwrap_or(0);
+    let count = counts.get(&planned.count).copied().unwrap_or(0);
     if count >= planned.groups_max {
         return Err(format!(
             "meter `{}` of subscription `{}` has {count} combinations of dimension values already, its cap",
             planned.row.meter, planned.row.subscription
         ));
     }
-    *working.group_counts.change(planned.count) = Some(count + 1);
-    *working.groups.change(planned.id) = Some(planned.row.clone());
+    *counts.change(planned.count) = Some(count + 1);
+    *groups.change(planned.id) = Some(planned.row.clone());
     Ok(())
 }
 
