@@ -9,7 +9,7 @@ use tidemark_schemas::catalog::Catalog;
 use tidemark_schemas::ids::TenantId;
 use tidemark_schemas::time::ReceiveTime;
 
-use crate::decode::{Provenance, Wanted, decode};
+use crate::decode::{PlacedRecord, Provenance, Wanted, decode};
 use crate::meter::{Measured, MeterMistake, MeterPlans, RowBatch, plan_meters};
 
 /// The meters of one catalog, ready to read records.
@@ -39,20 +39,21 @@ impl IngestPlan {
         Ok(Self { key, wanted, meters })
     }
 
-    /// Decodes and measures records, each with its place in the source (from 1).
+    /// Decodes and measures records of a text, which becomes the block's.
     ///
     /// # Panics
-    /// When the records of one call have more than 4 GiB together; sources bound their batches far below.
+    /// When a range is not in the text.
     #[must_use]
-    pub fn decode<'r>(
+    pub fn decode(
         &self,
         tenant: &TenantId,
         origin: &str,
         received_at: ReceiveTime,
-        records: impl IntoIterator<Item = (u64, &'r [u8])>,
+        text: Vec<u8>,
+        records: &[PlacedRecord],
     ) -> EventBlock {
         let provenance = Provenance { key: &self.key, tenant, origin, received_at };
-        let decoded = decode(&self.wanted, provenance, records);
+        let decoded = decode(&self.wanted, provenance, &text, records);
         let mut measured = Measured::default();
         for (plan, rows) in self.meters.types.iter().zip(&decoded.rows) {
             let rows = RowBatch { events: &rows.events, values: &rows.values, slots: plan.paths.len() };
@@ -60,6 +61,7 @@ impl IngestPlan {
         }
         measured.put_in_order();
         let mut block = decoded.block;
+        block.text = text;
         block.measurements = measured.measurements;
         block.refusals = measured.refusals;
         block.dimension_values = measured.dimension_values;

@@ -101,19 +101,25 @@ pub struct Rejection {
 impl EventBlock {
     #[must_use]
     pub fn new(tenant: TenantId, origin: String, received_at: ReceiveTime) -> Self {
+        Self::with_capacity(tenant, origin, received_at, 0)
+    }
+
+    /// With room for so many events.
+    #[must_use]
+    pub fn with_capacity(tenant: TenantId, origin: String, received_at: ReceiveTime, events: usize) -> Self {
         Self {
             tenant,
             origin,
             received_at,
-            identities: Vec::new(),
-            digests: Vec::new(),
-            times: Vec::new(),
-            event_routes: Vec::new(),
-            ranges: Vec::new(),
-            places: Vec::new(),
+            identities: Vec::with_capacity(events),
+            digests: Vec::with_capacity(events),
+            times: Vec::with_capacity(events),
+            event_routes: Vec::with_capacity(events),
+            ranges: Vec::with_capacity(events),
+            places: Vec::with_capacity(events),
             text: Vec::new(),
             routes: Vec::new(),
-            measurements: Vec::new(),
+            measurements: Vec::with_capacity(events),
             refusals: Vec::new(),
             dimension_values: Vec::new(),
             rejections: Vec::new(),

@@ -72,11 +72,7 @@ impl DeploymentKey {
     #[must_use]
     #[inline]
     pub fn hasher(&self) -> KeyedHasher {
-        KeyedHasher {
-            hasher: SipHasher13::new_with_key(&self.0),
-            gathered: [0; GATHERED_BYTES],
-            length: 0,
-        }
+        KeyedHasher { hasher: SipHasher13::new_with_key(&self.0), gathered: [0; GATHERED_BYTES], length: 0 }
     }
 
     /// Injective: each part is preceded by its length, so `("a", "bc")` and `("ab", "c")` differ.

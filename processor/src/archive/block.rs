@@ -3,9 +3,9 @@
 //! Compressing is the dearest part, so it is done in parallel before dedupe; the few that turn out to be known already
 //! are only masked.
 //!
-//! Row: version 1, number of events `u32`, two bits an event (0 not kept, 1 counted, 2 waits), length of the body `u32`,
-//! then zstd of the body.
-//! Body: tenant, origin, receive time, then for each event place `u64` and text with its length.
+//! Row: version 1, number of events `u32`, two bits an event (0 not kept, 1 counted, 2 waits), then head and text, each as
+//! its length `u32`, its compressed length `u32` and zstd of it.
+//! Head: tenant, origin, receive time, then for each event place `u64`, start `u32` and end `u32` in the text.
 
 use std::borrow::Cow;
 
@@ -21,8 +21,8 @@ const VERSION: u8 = 1;
 /// A block lives until its file is written, so speed counts and a third more bytes do not.
 const ZSTD_LEVEL: i32 = -3;
 
-/// A body holds one block's texts and a little more; anything larger was not written by us.
-const BODY_BYTES_MAX: usize = 16 * REQUEST_BYTES_MAX;
+/// A part holds one block's texts or their places; anything larger was not written by us.
+const PART_BYTES_MAX: usize = 16 * REQUEST_BYTES_MAX;
 
 /// An event as it was archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,24 +50,27 @@ impl ArchivedEvent<'_> {
     }
 }
 
-/// The body behind its length, before anything is known of the events' fates.
+/// Head and text, compressed before anything is known of the events' fates.
 #[must_use]
 pub fn compress(block: &EventBlock) -> Vec<u8> {
-    let mut body = Writer::with_capacity(block.text.len() + 12 * block.len() + 256);
-    body.text(block.tenant.as_str());
-    body.text(&block.origin);
-    body.raw(&block.received_at.micros().to_le_bytes());
-    for event in 0..block.len() {
-        body.u64(block.places[event]);
-        let text = block.event_text(event);
-        body.u32(u32::try_from(text.len()).expect("events are bounded"));
-        body.raw(text);
+    let mut head = Writer::with_capacity(16 * block.len() + 256);
+    head.text(block.tenant.as_str());
+    head.text(&block.origin);
+    head.raw(&block.received_at.micros().to_le_bytes());
+    for (place, range) in block.places.iter().zip(&block.ranges) {
+        head.u64(*place);
+        head.u32(range.start);
+        head.u32(range.end);
     }
-    let body = body.into_bytes();
-    let mut compressed = Writer::with_capacity(body.len() / 3);
-    compressed.u32(u32::try_from(body.len()).expect("blocks are bounded far below 4 GiB"));
-    compressed.raw(&zstd::bulk::compress(&body, ZSTD_LEVEL).expect("compressing in memory does not fail"));
-    compressed.into_bytes()
+    let mut packed = Writer::default();
+    for part in [&head.into_bytes(), &block.text] {
+        let compressed = zstd::bulk::compress(part, ZSTD_LEVEL).expect("compressing in memory does not fail");
+        let length = |bytes: usize| u32::try_from(bytes).expect("blocks are bounded far below 4 GiB");
+        packed.u32(length(part.len()));
+        packed.u32(length(compressed.len()));
+        packed.raw(&compressed);
+    }
+    packed.into_bytes()
 }
 
 /// The row: which events were kept, by fate, and the body.
@@ -96,7 +99,8 @@ fn bits_of(fate: Option<Fate>) -> u8 {
 pub struct OpenBlock<'row> {
     count: usize,
     mask: &'row [u8],
-    body: Vec<u8>,
+    head: Vec<u8>,
+    text: Vec<u8>,
 }
 
 /// What a row says of itself without being decompressed.
@@ -104,29 +108,49 @@ pub struct OpenBlock<'row> {
 pub struct Size {
     /// Events that were kept.
     pub events: u64,
-    /// The body's, with the events that were not.
+    /// The text's, with the events that were not.
     pub bytes: usize,
 }
 
-struct Header<'row> {
+struct Parts<'row> {
     count: usize,
     mask: &'row [u8],
-    body_bytes: usize,
+    head: Packed<'row>,
+    text: Packed<'row>,
+}
+
+struct Packed<'row> {
+    bytes: usize,
     compressed: &'row [u8],
 }
 
-fn header(row: &[u8]) -> Result<Header<'_>, Damaged> {
-    let mut reader = Reader::new(row);
-    if reader.u8()? != VERSION {
-        return Err(Damaged("the layout version is not one this release reads"));
+impl<'row> Parts<'row> {
+    fn of(row: &'row [u8]) -> Result<Self, Damaged> {
+        let mut reader = Reader::new(row);
+        if reader.u8()? != VERSION {
+            return Err(Damaged("the layout version is not one this release reads"));
+        }
+        let count = reader.u32()? as usize;
+        let mask = reader.raw(count.div_ceil(4))?;
+        let (head, text) = (Packed::read(&mut reader)?, Packed::read(&mut reader)?);
+        reader.finish()?;
+        Ok(Self { count, mask, head, text })
     }
-    let count = reader.u32()? as usize;
-    let mask = reader.raw(count.div_ceil(4))?;
-    let body_bytes = reader.u32()? as usize;
-    if body_bytes > BODY_BYTES_MAX {
-        return Err(Damaged("the block is longer than any that this release writes"));
+}
+
+impl<'row> Packed<'row> {
+    fn read(reader: &mut Reader<'row>) -> Result<Self, Damaged> {
+        let (bytes, compressed_bytes) = (reader.u32()? as usize, reader.u32()? as usize);
+        if bytes > PART_BYTES_MAX {
+            return Err(Damaged("the block is longer than any that this release writes"));
+        }
+        Ok(Self { bytes, compressed: reader.raw(compressed_bytes)? })
     }
-    Ok(Header { count, mask, body_bytes, compressed: reader.rest() })
+
+    fn open(&self) -> Result<Vec<u8>, Damaged> {
+        let opened = zstd::bulk::decompress(self.compressed, self.bytes);
+        opened.map_err(|_| Damaged("the block does not decompress"))
+    }
 }
 
 fn bits(mask: &[u8], event: usize) -> u8 {
@@ -136,19 +160,17 @@ fn bits(mask: &[u8], event: usize) -> u8 {
 /// # Errors
 /// [`Damaged`] when the row is none of ours.
 pub fn size_of(row: &[u8]) -> Result<Size, Damaged> {
-    let Header { count, mask, body_bytes, .. } = header(row)?;
+    let Parts { count, mask, text, .. } = Parts::of(row)?;
     let events = (0..count).filter(|event| bits(mask, *event) != 0).count() as u64;
-    Ok(Size { events, bytes: body_bytes })
+    Ok(Size { events, bytes: text.bytes })
 }
 
 impl<'row> OpenBlock<'row> {
     /// # Errors
     /// [`Damaged`] when the row is none of ours.
     pub fn open(row: &'row [u8]) -> Result<Self, Damaged> {
-        let Header { count, mask, body_bytes, compressed } = header(row)?;
-        let body = zstd::bulk::decompress(compressed, body_bytes)
-            .map_err(|_| Damaged("the block does not decompress"))?;
-        Ok(Self { count, mask, body })
+        let Parts { count, mask, head, text } = Parts::of(row)?;
+        Ok(Self { count, mask, head: head.open()?, text: text.open()? })
     }
 
     /// Calls `take` for each event that was kept, in order.
@@ -156,20 +178,20 @@ impl<'row> OpenBlock<'row> {
     /// # Errors
     /// [`Damaged`] when the block is none of ours; some events may have been taken before.
     pub fn each<'b>(&'b self, mut take: impl FnMut(ArchivedEvent<'b>)) -> Result<(), Damaged> {
-        let mut body = Reader::new(&self.body);
-        let (tenant, origin) = (body.text()?, body.text()?);
-        let received_at = ReceiveTime::from_micros(body.u64()?.cast_signed());
+        let mut head = Reader::new(&self.head);
+        let (tenant, origin) = (head.text()?, head.text()?);
+        let received_at = ReceiveTime::from_micros(head.u64()?.cast_signed());
         for event in 0..self.count {
-            let place = body.u64()?;
-            let length = body.u32()? as usize;
-            let raw = body.raw(length)?;
+            let place = head.u64()?;
+            let range = head.u32()? as usize..head.u32()? as usize;
+            let raw = self.text.get(range).ok_or(Damaged("an event lies outside of its block"))?;
             let bits = bits(self.mask, event);
             if bits != 0 {
                 let (tenant, origin, raw) = (tenant.into(), origin.into(), raw.into());
                 take(ArchivedEvent { tenant, origin, received_at, place, counted: bits == 1, raw });
             }
         }
-        body.finish()
+        head.finish()
     }
 }
 

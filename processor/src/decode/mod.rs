@@ -63,31 +63,51 @@ pub struct Provenance<'p> {
     pub received_at: ReceiveTime,
 }
 
-/// Decodes records, each with its place in the source (from 1).
+/// A record: its place in the source, from 1, and where it is in a text.
+pub type PlacedRecord = (u64, Range<u32>);
+
+/// Decodes records of a text. The block comes back without the text, which the values borrow.
 ///
 /// # Panics
-/// When the records of one call have more than 4 GiB together; sources bound their batches far below.
+/// When a range is not in the text.
 #[must_use]
 pub fn decode<'r>(
     wanted: &Wanted,
     provenance: Provenance<'_>,
-    records: impl IntoIterator<Item = (u64, &'r [u8])>,
+    text: &'r [u8],
+    records: &[PlacedRecord],
 ) -> Decoded<'r> {
     let Provenance { key, tenant, origin, received_at } = provenance;
     let mut reader = EventReader::new(key, wanted);
     let mut blocks = BlockBuilder {
-        block: EventBlock::new(tenant.clone(), origin.to_owned(), received_at),
+        block: EventBlock::with_capacity(tenant.clone(), origin.to_owned(), received_at, records.len()),
         rows: vec![Rows::default(); wanted.types()],
         routes: HashTable::new(),
         hashing: foldhash::fast::RandomState::default(),
     };
-    for (place, record) in records {
-        match reader.read(record) {
-            Ok(event) => blocks.event(key, place, record, &event, &mut reader.found),
-            Err(fault) => blocks.rejection(place, record, &fault),
+    for (place, range) in records {
+        match reader.read(&text[range.start as usize..range.end as usize]) {
+            Ok(event) => blocks.event(key, *place, range, &event, &mut reader.found),
+            Err(fault) => blocks.rejection(*place, range, &fault),
         }
     }
     Decoded { block: blocks.block, rows: blocks.rows }
+}
+
+/// Records one after another in one text.
+///
+/// # Panics
+/// When they have more than 4 GiB together; whoever joins records bounds them far below.
+#[must_use]
+pub fn joined<'r>(records: impl IntoIterator<Item = (u64, &'r [u8])>) -> (Vec<u8>, Vec<PlacedRecord>) {
+    let offset = |bytes: usize| u32::try_from(bytes).expect("joined records are bounded far below 4 GiB");
+    let (mut text, mut placed) = (Vec::new(), Vec::new());
+    for (place, record) in records {
+        let start = offset(text.len());
+        text.extend_from_slice(record);
+        placed.push((place, start..offset(text.len())));
+    }
+    (text, placed)
 }
 
 /// What is known of one event, for exceptions and answers. `None` when the record is no usage event.
@@ -115,7 +135,7 @@ impl<'r> BlockBuilder<'r> {
         &mut self,
         key: &DeploymentKey,
         place: u64,
-        record: &[u8],
+        range: &Range<u32>,
         event: &Event<'_, 'r>,
         found: &mut Vec<FieldValue<'r>>,
     ) {
@@ -126,27 +146,19 @@ impl<'r> BlockBuilder<'r> {
             rows.values.append(found);
         }
         let route = self.route(&event.event_type, &event.subject);
-        let range = self.text(record);
         let block = &mut self.block;
         block.identities.push(key.identity(block.tenant.as_str(), &event.source, &event.id));
         block.digests.push(event.digest);
         block.times.push(event.time);
         block.event_routes.push(route);
-        block.ranges.push(range);
+        block.ranges.push(range.clone());
         block.places.push(place);
     }
 
-    fn rejection(&mut self, place: u64, record: &[u8], fault: &Fault) {
-        let range = self.text(&record[..record.len().min(EXCEPTION_PAYLOAD_BYTES_MAX)]);
+    fn rejection(&mut self, place: u64, range: &Range<u32>, fault: &Fault) {
+        let kept = range.start..range.end.min(range.start.saturating_add(EXCEPTION_PAYLOAD_BYTES_MAX as u32));
         let (code, path, reason) = (fault.code, fault.path(), fault.reason.clone());
-        self.block.rejections.push(Rejection { place, range, code, path, reason });
-    }
-
-    fn text(&mut self, record: &[u8]) -> Range<u32> {
-        let offset = |bytes: usize| u32::try_from(bytes).expect("sources bound a batch far below 4 GiB");
-        let start = offset(self.block.text.len());
-        self.block.text.extend_from_slice(record);
-        start..offset(self.block.text.len())
+        self.block.rejections.push(Rejection { place, range: kept, code, path, reason });
     }
 
     fn route(&mut self, event_type: &str, subject: &str) -> u32 {

@@ -20,11 +20,15 @@ fn tenant() -> TenantId {
     TenantId::new("acme").expect("a name")
 }
 
-fn decode_with<'r>(wanted: &Wanted, records: &[&'r [u8]]) -> Decoded<'r> {
+fn decode_with(wanted: &Wanted, records: &[&[u8]]) -> Decoded<'static> {
     let tenant = tenant();
     let provenance =
         Provenance { key: &KEY, tenant: &tenant, origin: "test", received_at: ReceiveTime::from_micros(0) };
-    decode(wanted, provenance, (1..).zip(records.iter().copied()))
+    let (text, records) = joined((1..).zip(records.iter().copied()));
+    // A test's few bytes, so that what is decoded may outlive them.
+    let mut decoded = decode(wanted, provenance, text.clone().leak(), &records);
+    decoded.block.text = text;
+    decoded
 }
 
 fn decode_all(records: &[&[u8]]) -> EventBlock {
@@ -302,7 +306,9 @@ fn everything_else_is_content() {
         let key = DeploymentKey([8; 16]);
         let provenance =
             Provenance { key: &key, tenant: &tenant, origin: "", received_at: ReceiveTime::from_micros(0) };
-        decode(&Wanted::default(), provenance, [(1, event_with("").as_bytes())]).block.digests[0]
+        let event = event_with("");
+        let records = [(1, 0..event.len() as u32)];
+        decode(&Wanted::default(), provenance, event.as_bytes(), &records).block.digests[0]
     };
     assert!(!digests.contains_key(&other_key.0), "the digest depends on the deployment's key");
 }

@@ -10,6 +10,7 @@ use tidemark_schemas::limits::DIMENSION_BYTES_MAX;
 use tidemark_schemas::meter::{Aggregation, Field, FieldKind, Meter, WindowLength};
 
 use super::*;
+use crate::decode::joined;
 
 const DECIMAL: FieldKind = FieldKind::Decimal { scale: 4 };
 
@@ -79,7 +80,8 @@ fn event_of(event_type: &str, data: &str) -> String {
 fn decoded(plan: &IngestPlan, records: &[String]) -> EventBlock {
     let tenant = TenantId::new("acme").expect("a name");
     let records = (1..).zip(records.iter().map(String::as_bytes));
-    plan.decode(&tenant, "test", ReceiveTime::from_micros(0), records)
+    let (text, records) = joined(records);
+    plan.decode(&tenant, "test", ReceiveTime::from_micros(0), text, &records)
 }
 
 /// One line per measurement (`event meter [dimensions] value`) and per refusal, in order.

@@ -67,6 +67,8 @@ pub struct Partition {
     /// Counts that metrics know already.
     pub(super) told: Counts,
     pub(super) stopped: Option<String>,
+    /// The last commit's batch, emptied.
+    pub(super) spare: WriteBatch,
 }
 
 /// A write batch in the making, and what must be in it besides the working set.
@@ -108,7 +110,7 @@ impl Partition {
         now: ReceiveTime,
     ) -> Result<Vec<Taken>, PartitionError> {
         self.guarded(|partition| {
-            let mut staged = Staged::default();
+            let mut staged = partition.staged();
             let mut taken = Vec::with_capacity(blocks.len());
             for mut prepared in blocks {
                 if !Arc::ptr_eq(&prepared.terms, &partition.preparer.terms) {
@@ -162,6 +164,7 @@ impl Partition {
             // More is due than one commit holds. What was taken so far is committed without the source's position:
             // after a crash here it is read again and recognised.
             self.commit(std::mem::take(staged), now)?;
+            *staged = self.staged();
         }
         if let Some(position) = &prepared.position {
             staged.batch.put(Keyspace::Position, position.source.as_bytes(), &position.bytes);
@@ -232,7 +235,7 @@ impl Partition {
         let nothing = Resolved::default();
         let watermark = self.working.progress.watermark(self.terms.timing().disorder_micros);
         loop {
-            let mut staged = Staged::default();
+            let mut staged = self.staged();
             load(&*self.store, &self.terms, &mut self.working, &nothing, watermark)?;
             let due = settle_due(&self.terms, &mut self.working, &mut staged.changes);
             self.commit(staged, now)?;
@@ -248,7 +251,7 @@ impl Partition {
     /// As [`Partition::take`].
     pub fn receive(&mut self, receipts: &[Receipt], now: ReceiveTime) -> Result<(), PartitionError> {
         self.guarded(|partition| {
-            let (mut staged, mut answered) = (Staged::default(), std::collections::BTreeSet::new());
+            let (mut staged, mut answered) = (partition.staged(), std::collections::BTreeSet::new());
             for receipt in receipts {
                 let Some(sequence) = sequence_of(&*partition.store, receipt.destination, &receipt.record)? else {
                     tracing::warn!(record = %receipt.record, "a receipt for a record that we never sent; ignored");
@@ -284,7 +287,7 @@ impl Partition {
         self.guarded(|partition| {
             let terms = Arc::clone(&preparer.terms);
             adopt(&terms, &mut partition.working);
-            let mut staged = Staged::default();
+            let mut staged = partition.staged();
             let version = terms.catalog.version.to_string();
             staged.batch.put(Keyspace::Catalog, version.as_bytes(), text);
             staged.batch.put(Keyspace::Meta, super::open::CATALOG_VERSION, version.as_bytes());
@@ -300,11 +303,15 @@ impl Partition {
     /// As [`Partition::take`].
     pub fn archived(&mut self, file: &archive::ArchivedFile, now: ReceiveTime) -> Result<(), PartitionError> {
         self.guarded(|partition| {
-            let mut staged = Staged::default();
+            let mut staged = partition.staged();
             staged.batch.delete_range(Keyspace::ArchiveBlock, &file.from, &file.to);
             staged.batch.put(Keyspace::ArchiveFile, file.name.as_bytes(), &file.manifest());
             partition.commit(staged, now)
         })
+    }
+
+    fn staged(&mut self) -> Staged {
+        Staged { batch: std::mem::take(&mut self.spare), ..Staged::default() }
     }
 
     /// Runs `change`; after a failure nothing is taken any more.
@@ -361,7 +368,9 @@ impl Partition {
         stage_changes(&staged.changes, &mut staged.batch);
         self.exceptions.park_unratable(&mut staged.batch, &self.working, &staged.changes, now);
         staged.batch.put(Keyspace::Partition, super::open::PROGRESS, &self.working.progress.to_bytes());
-        self.store.commit(std::mem::take(&mut staged.batch))?;
+        self.store.commit(&staged.batch)?;
+        staged.batch.clear();
+        self.spare = staged.batch;
         let testimony =
             Testimony { commit, events: self.working.progress.counts.counted, at_micros: now.micros() };
         self.witness.attest(testimony)?;

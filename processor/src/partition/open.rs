@@ -133,6 +133,7 @@ impl Partition {
             exceptions,
             told: progress.counts,
             stopped: None,
+            spare: WriteBatch::new(),
         })
     }
 
@@ -209,7 +210,7 @@ fn deployment_key(store: &dyn KeyValue) -> Result<DeploymentKey, OpenError> {
     getrandom::fill(&mut key).map_err(|error| OpenError::NoRandomness { reason: error.to_string() })?;
     let mut batch = WriteBatch::new();
     batch.put(Keyspace::Meta, DEPLOYMENT_KEY, &key);
-    store.commit(batch)?;
+    store.commit(&batch)?;
     Ok(DeploymentKey(key))
 }
 

@@ -1,6 +1,5 @@
 //! What can be done with a block before it is its turn? Everything that needs no state: decode, meter, resolve, compress.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use tidemark_core::batch::{EventBlock, ReplayOf};
@@ -12,6 +11,7 @@ use tidemark_schemas::time::ReceiveTime;
 
 use super::commit::Position;
 use crate::archive::{self, ArchivedEvent};
+use crate::decode::{PlacedRecord, joined};
 use crate::ingest_plan::IngestPlan;
 
 /// Records as they came, one JSON CloudEvent each.
@@ -22,8 +22,7 @@ pub struct RawBlock {
     pub origin: String,
     pub received_at: ReceiveTime,
     pub text: Vec<u8>,
-    /// Place in the source, from 1, and where the record is in `text`.
-    pub records: Vec<(u64, Range<u32>)>,
+    pub records: Vec<PlacedRecord>,
     /// Inputs that the source already found to be no record.
     pub damaged: Vec<Damaged>,
     /// Where the source stands after this block, for sources that can be read again.
@@ -73,11 +72,7 @@ impl Preparer {
 
     #[must_use]
     pub fn prepare(&self, raw: RawBlock) -> PreparedBlock {
-        let records = raw
-            .records
-            .iter()
-            .map(|(place, range)| (*place, &raw.text[range.start as usize..range.end as usize]));
-        let mut block = self.plan.decode(&raw.tenant, &raw.origin, raw.received_at, records);
+        let mut block = self.plan.decode(&raw.tenant, &raw.origin, raw.received_at, raw.text, &raw.records);
         for damaged in raw.damaged {
             let start = u32::try_from(block.text.len()).expect("blocks are bounded far below 4 GiB");
             block.text.extend_from_slice(&damaged.kept);
@@ -103,7 +98,8 @@ impl Preparer {
         waiting: &[Waiting],
     ) -> PreparedBlock {
         let records = waiting.iter().zip(1..).map(|(waiting, place)| (place, waiting.payload.as_slice()));
-        let mut block = self.plan.decode(tenant, "replay", received_at, records);
+        let (text, records) = joined(records);
+        let mut block = self.plan.decode(tenant, "replay", received_at, text, &records);
         block.rejections.clear();
         block.replays = block.places.iter().map(|place| waiting[*place as usize - 1].of.clone()).collect();
         self.prepare_decoded(block, None)
@@ -114,14 +110,10 @@ impl Preparer {
     #[must_use]
     pub fn prepare_again(&self, prepared: PreparedBlock) -> PreparedBlock {
         let before = prepared.block;
-        let records = (0..before.len()).map(|event| (before.places[event], before.event_text(event)));
-        let mut block = self.plan.decode(&before.tenant, &before.origin, before.received_at, records);
-        let offset = u32::try_from(block.text.len()).expect("blocks are bounded far below 4 GiB");
-        block.text.extend_from_slice(&before.text);
+        let records: Vec<_> = before.places.iter().copied().zip(before.ranges).collect();
+        let mut block =
+            self.plan.decode(&before.tenant, &before.origin, before.received_at, before.text, &records);
         block.rejections = before.rejections;
-        for rejection in &mut block.rejections {
-            rejection.range = rejection.range.start + offset..rejection.range.end + offset;
-        }
         block.replays = before.replays;
         let resolved = resolve(&self.terms, &self.key, &block);
         // The archived bytes do not depend on the catalog.
@@ -134,8 +126,9 @@ impl Preparer {
     pub fn prepare_part(&self, prepared: &PreparedBlock, keep: &[bool]) -> PreparedBlock {
         let before = &prepared.block;
         let kept: Vec<usize> = (0..before.len()).filter(|event| keep[*event]).collect();
-        let records = kept.iter().map(|event| (before.places[*event], before.event_text(*event)));
-        let mut block = self.plan.decode(&before.tenant, &before.origin, before.received_at, records);
+        let (text, records) =
+            joined(kept.iter().map(|event| (before.places[*event], before.event_text(*event))));
+        let mut block = self.plan.decode(&before.tenant, &before.origin, before.received_at, text, &records);
         block.replays = kept.iter().map(|event| before.replays[*event].clone()).collect();
         self.prepare_decoded(block, None)
     }
@@ -152,7 +145,8 @@ impl Preparer {
         // None of them had a bad clock when it came, so the newest receive time serves all.
         let newest =
             events.iter().map(|event| event.received_at).max().unwrap_or(ReceiveTime::from_micros(0));
-        let block = self.plan.decode(tenant, "archive", newest, records);
+        let (text, records) = joined(records);
+        let block = self.plan.decode(tenant, "archive", newest, text, &records);
         let resolved = resolve(&self.terms, &self.key, &block);
         (block, resolved)
     }

@@ -19,7 +19,7 @@ pub(super) fn conformance(store: &dyn KeyValue) {
 fn commit(store: &dyn KeyValue, fill: impl FnOnce(&mut WriteBatch)) {
     let mut batch = WriteBatch::new();
     fill(&mut batch);
-    store.commit(batch).expect("the disk works");
+    store.commit(&batch).expect("the disk works");
 }
 
 fn keys(store: &dyn KeyValue, space: Keyspace) -> Vec<String> {

@@ -42,7 +42,7 @@ fn run(store: &Arc<Memory>) -> Result<Identities, StoreError> {
         batch.put(Keyspace::Partition, b"commit", &commit.to_be_bytes());
         batch.put(Keyspace::Partition, b"counted", &counted.to_be_bytes());
         identities.stage(&mut batch, commit, &new);
-        store.commit(batch)?;
+        store.commit(&batch)?;
         identities.committed(commit, &new)?;
     }
     Ok(identities)
@@ -117,7 +117,7 @@ fn the_newest_memory_of_an_identity_wins_over_its_table() {
     let mut commit = |commit: u64, new: &[(Identity, Remembered)]| {
         let mut batch = WriteBatch::new();
         identities.stage(&mut batch, commit, new);
-        store.commit(batch).expect("no fault");
+        store.commit(&batch).expect("no fault");
         identities.committed(commit, new).expect("no fault");
         identities.look_up(&[seen(1).0]).expect("readable")[0].expect("seen").digest.0
     };
@@ -140,7 +140,7 @@ fn a_log_row_that_does_not_decode_is_named() {
         let store = Memory::new();
         let mut batch = WriteBatch::new();
         batch.put(Keyspace::IdentityLog, &key, &value);
-        store.commit(batch).expect("no fault");
+        store.commit(&batch).expect("no fault");
         let error = Identities::open(Arc::new(store), ForgetBefore::default()).err().expect("undecodable");
         assert!(error.to_string().contains(says), "{error}");
     }

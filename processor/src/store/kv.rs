@@ -60,7 +60,7 @@ pub trait KeyValue: Send + Sync {
     /// # Errors
     /// [`StoreError::Io`] or [`StoreError::Corrupt`], after which every commit fails with [`StoreError::Poisoned`]:
     /// the changes may or may not be there, and only opening the store again tells.
-    fn commit(&self, changes: WriteBatch) -> Result<(), StoreError>;
+    fn commit(&self, changes: &WriteBatch) -> Result<(), StoreError>;
 
     /// Writes rows as one sorted table and adds it to `space`, past the log of writes. Newer than every row before it.
     /// All or nothing, and durable when it returns. No rows: nothing happens.
@@ -143,6 +143,12 @@ impl WriteBatch {
         self.entries.push(Entry { verb, space, first: length(first), second: length(second) });
         self.bytes.extend_from_slice(first);
         self.bytes.extend_from_slice(second);
+    }
+
+    /// Empty again, with its buffers: they are as large as a commit, and the next one needs them.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
     }
 
     /// Number of changes; a range counts as one.

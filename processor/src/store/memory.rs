@@ -167,8 +167,8 @@ impl KeyValue for Memory {
         Ok(self.state().live[space.index()].range(range_of(from, to)).rev().take(limit).map(row).collect())
     }
 
-    fn commit(&self, changes: WriteBatch) -> Result<(), StoreError> {
-        self.write("commit", |spaces| apply_batch(spaces, &changes))
+    fn commit(&self, changes: &WriteBatch) -> Result<(), StoreError> {
+        self.write("commit", |spaces| apply_batch(spaces, changes))
     }
 
     fn ingest<'rows>(&self, space: Keyspace, rows: &mut SortedRows<'rows>) -> Result<(), StoreError> {
@@ -192,7 +192,7 @@ mod tests {
     fn put(store: &Memory, key: &[u8]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::new();
         batch.put(Keyspace::Window, key, b"v");
-        store.commit(batch)
+        store.commit(&batch)
     }
 
     fn keys(store: &Memory) -> Vec<Vec<u8>> {

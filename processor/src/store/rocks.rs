@@ -307,7 +307,7 @@ impl KeyValue for Rocks {
         self.collect(rows, limit, |rows| rows.prev())
     }
 
-    fn commit(&self, changes: WriteBatch) -> Result<(), StoreError> {
+    fn commit(&self, changes: &WriteBatch) -> Result<(), StoreError> {
         self.refuse_if_poisoned()?;
         // Looked up by name once a commit, not once a row.
         let families = Keyspace::ALL.map(|space| self.family(space));

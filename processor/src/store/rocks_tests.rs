@@ -21,7 +21,7 @@ fn commit_numbered(store: &dyn KeyValue, commit: u64) {
     let mut batch = WriteBatch::new();
     batch.put(Keyspace::Window, &commit.to_be_bytes(), &[commit as u8; 100]);
     batch.put(Keyspace::Partition, b"counters", &[commit.to_be_bytes(), (commit * 7).to_be_bytes()].concat());
-    store.commit(batch).expect("the disk works");
+    store.commit(&batch).expect("the disk works");
 }
 
 fn testimony(commit: u64) -> Testimony {
@@ -169,7 +169,7 @@ fn a_flipped_byte_of_a_table_fails_the_read() {
     let value: Vec<u8> = (0..100).collect();
     let mut batch = WriteBatch::new();
     batch.put(Keyspace::Window, b"k", &value);
-    store.commit(batch).expect("the disk works");
+    store.commit(&batch).expect("the disk works");
     store.compact(Keyspace::Window).expect("the disk works");
     assert_eq!(store.get(Keyspace::Window, b"k").expect("control: sound"), Some(value.clone()));
     drop(store);
@@ -206,7 +206,7 @@ fn a_failed_write_poisons_until_the_store_is_opened_again() {
     let first = ingest(&store).expect_err("there is no folder to write to");
     assert!(matches!(first, StoreError::Io { .. }), "{first}");
     let poisoned = Err(StoreError::Poisoned { first: first.to_string() });
-    assert_eq!(store.commit(WriteBatch::new()), poisoned);
+    assert_eq!(store.commit(&WriteBatch::new()), poisoned);
     assert_eq!(ingest(&store), poisoned);
     drop(store);
     let store = open(folder.path()).expect("sound");
@@ -298,7 +298,7 @@ fn identities_outlive_reopening_and_merging() {
             let new = &all[(commit as usize - 1) * 20..commit as usize * 20];
             let mut batch = WriteBatch::new();
             identities.stage(&mut batch, commit, new);
-            store.commit(batch).expect("the disk works");
+            store.commit(&batch).expect("the disk works");
             identities.committed(commit, new).expect("the disk works");
         }
         if round == 3 {

@@ -100,12 +100,6 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Everything that was not read yet.
-    #[must_use]
-    pub fn rest(self) -> &'a [u8] {
-        self.rest
-    }
-
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
         Ok(*self.raw(N)?.first_chunk::<N>().expect("exactly N bytes were taken"))
     }
