@@ -132,8 +132,6 @@ impl Partition {
         let block = &prepared.block;
         let remembered = self.look_up(prepared)?;
         let watermark = self.watermark_after(prepared);
-        count_rejections(&mut self.working, block);
-        self.exceptions.reject(&*self.store, &mut staged.batch, block)?;
         let ready = Prepared { block, resolved: &prepared.resolved, remembered: &remembered };
         let (mut fates, mut done, mut told, mut resolved_told) = (Fates::default(), 0, 0, 0);
         loop {
@@ -163,6 +161,9 @@ impl Partition {
             // after a crash here it is read again and recognised.
             self.commit(std::mem::take(staged), now)?;
         }
+        // Rejected inputs have no identity by which they were recognised when read again: they come with the position.
+        count_rejections(&mut self.working, block);
+        self.exceptions.reject(&*self.store, &mut staged.batch, block)?;
         if let Some(position) = &prepared.position {
             staged.batch.put(Keyspace::Position, position.source.as_bytes(), &position.bytes);
         }

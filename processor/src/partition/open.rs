@@ -96,17 +96,14 @@ impl Partition {
         Ok(partition)
     }
 
-    fn over(
+    pub(super) fn over(
         store: Arc<dyn KeyValue>,
         settings: &Settings,
         witness: Witness,
         preparer: Arc<Preparer>,
     ) -> Result<Self, OpenError> {
         let key = deployment_key(&*store)?;
-        let progress = match store.get(Keyspace::Partition, PROGRESS)? {
-            Some(bytes) => decode(Keyspace::Partition, PROGRESS, &bytes)?,
-            None => Progress::default(),
-        };
+        let progress = progress(&*store)?;
         let mut working = Working::new(key, progress);
         for key in load_all(&*store, Keyspace::Timer)?.keys() {
             let timer = timer_from(key).map_err(|damaged| undecodable(Keyspace::Timer, key, &damaged))?;
@@ -198,8 +195,19 @@ impl Partition {
     }
 }
 
+/// Where the partition stands, as of its last commit.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn progress(store: &dyn KeyValue) -> Result<Progress, StoreError> {
+    match store.get(Keyspace::Partition, PROGRESS)? {
+        Some(bytes) => decode(Keyspace::Partition, PROGRESS, &bytes),
+        None => Ok(Progress::default()),
+    }
+}
+
 /// The deployment's secret, made on the first start. It never leaves the store.
-fn deployment_key(store: &dyn KeyValue) -> Result<DeploymentKey, OpenError> {
+pub(super) fn deployment_key(store: &dyn KeyValue) -> Result<DeploymentKey, OpenError> {
     if let Some(bytes) = store.get(Keyspace::Meta, DEPLOYMENT_KEY)? {
         let key = bytes.first_chunk::<16>().filter(|_| bytes.len() == 16);
         let key = key.ok_or_else(|| undecodable(Keyspace::Meta, DEPLOYMENT_KEY, &"it is not 16 bytes"))?;
