@@ -150,12 +150,14 @@ fn apply(
     let meter = terms.meter(usize::from(feed.meter));
     let refused = |kind, reason: String| Park { kind, meter: Some(feed.meter), reason };
     let (time, identity) = (block.times[event], block.identities[event]);
-    let one = Aggregate::of(meter.aggregation, feed.value, time, identity)
+    let mut one = Aggregate::of(meter.aggregation, feed.value, time, identity)
         .map_err(|error| refused(ExceptionKind::RefusedValue, error.to_string()))?;
-    let window = working.windows.get(&planned.key);
-    for part in window.iter().flat_map(|window| [&window.settled, &window.pending]).flatten() {
-        part.check_room(&one)
+    if let Some(window) = working.windows.get(&planned.key) {
+        Aggregate::check_room([window.settled.as_ref(), window.pending.as_ref()], &one)
             .map_err(|error| refused(ExceptionKind::CardinalityExceeded, error.to_string()))?;
+        if let Some(settled) = &window.settled {
+            one = one.beyond(settled);
+        }
     }
     open_group(working, resolved, planned.group as usize)
         .map_err(|reason| refused(ExceptionKind::CardinalityExceeded, reason))?;
