@@ -288,4 +288,7 @@ pub struct ReconciliationCheck {
     /// Known and allowed part of the difference: what is on its way.
     pub in_flight: String,
     pub ties_out: bool,
+    /// What the check leaves out, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }

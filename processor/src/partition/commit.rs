@@ -26,7 +26,7 @@ use crate::store::codec::{
     receipt_key, sequence_from, sequence_key, series_key, summary_key, time_key, timer_key, window_key,
 };
 use crate::store::{
-    Identities, KeyValue, Keyspace, StoreError, Testimony, Witness, WitnessError, WriteBatch,
+    Identities, KeyValue, Keyspace, Store, StoreError, Testimony, Witness, WitnessError, WriteBatch,
 };
 
 /// Where a source stands: a name that is stable across runs, and bytes that only the source understands.
@@ -56,7 +56,7 @@ pub struct Taken {
 
 /// The state of one partition and the only writer to it.
 pub struct Partition {
-    pub(super) store: Arc<dyn KeyValue>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) identities: Identities,
     pub(super) witness: Witness,
     pub(super) working: Working,
@@ -339,8 +339,15 @@ impl Partition {
     }
 
     /// Keeps the events of this part of the block that were seen for the first time.
-    fn stage_archive(&self, prepared: &PreparedBlock, fates: &Fates, from: usize, staged: &mut Staged) {
-        let Some(compressed) = &prepared.archive else { return };
+    fn stage_archive(&mut self, prepared: &PreparedBlock, fates: &Fates, from: usize, staged: &mut Staged) {
+        let Some(compressed) = &prepared.archive else {
+            // A replayed event was kept when it came, or counted here then.
+            if prepared.block.replays.is_empty() {
+                let kept = fates.events[from..].iter().filter(|fate| is_kept(**fate)).count();
+                self.working.progress.counts.unarchived += kept as u64;
+            }
+            return;
+        };
         let kept: Vec<Option<Fate>> = (0..prepared.block.len())
             .map(|event| fates.events.get(event).copied().filter(|fate| event >= from && is_kept(*fate)))
             .collect();

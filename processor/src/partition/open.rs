@@ -19,7 +19,7 @@ use crate::catalog;
 use crate::meter::MeterMistake;
 use crate::store::codec::timer_from;
 use crate::store::{
-    Identities, KeyValue, Keyspace, Missing, Rocks, Settings, StoreError, Testimony, Witness, WitnessError,
+    Identities, KeyValue, Keyspace, Missing, Rocks, Settings, Store, StoreError, Testimony, Witness, WitnessError,
     WriteBatch, check,
 };
 
@@ -78,7 +78,7 @@ impl Partition {
         make: impl FnOnce(DeploymentKey) -> Result<Preparer, Vec<MeterMistake>>,
         now: ReceiveTime,
     ) -> Result<Self, OpenError> {
-        let store: Arc<dyn KeyValue> = Arc::new(Rocks::open(&options.root, &options.settings)?);
+        let store: Arc<dyn Store> = Arc::new(Rocks::open(&options.root, &options.settings)?);
         let (witness, testimony) = Witness::open(&options.root.join("witness"))?;
         let preparer = Arc::new(make(deployment_key(&*store)?).map_err(OpenError::Meters)?);
         let mut partition = Self::over(store, &options.settings, witness, Arc::clone(&preparer))?;
@@ -97,7 +97,7 @@ impl Partition {
     }
 
     pub(super) fn over(
-        store: Arc<dyn KeyValue>,
+        store: Arc<dyn Store>,
         settings: &Settings,
         witness: Witness,
         preparer: Arc<Preparer>,
@@ -177,7 +177,7 @@ impl Partition {
     }
 
     #[must_use]
-    pub fn store(&self) -> Arc<dyn KeyValue> {
+    pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
     }
 
@@ -207,7 +207,7 @@ pub fn progress(store: &dyn KeyValue) -> Result<Progress, StoreError> {
 }
 
 /// The deployment's secret, made on the first start. It never leaves the store.
-pub(super) fn deployment_key(store: &dyn KeyValue) -> Result<DeploymentKey, OpenError> {
+pub(super) fn deployment_key(store: &dyn Store) -> Result<DeploymentKey, OpenError> {
     if let Some(bytes) = store.get(Keyspace::Meta, DEPLOYMENT_KEY)? {
         let key = bytes.first_chunk::<16>().filter(|_| bytes.len() == 16);
         let key = key.ok_or_else(|| undecodable(Keyspace::Meta, DEPLOYMENT_KEY, &"it is not 16 bytes"))?;

@@ -16,7 +16,7 @@ use crate::config::{Archive, Config};
 use crate::ingest_plan::IngestPlan;
 use crate::meter::MeterMistake;
 use crate::partition::{Handle, Input, OpenError, Options, Partition, Preparer};
-use crate::store::KeyValue;
+use crate::store::Store;
 
 /// Why the engine does not start, or does not take a catalog.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum EngineError {
 pub struct Engine {
     pub handle: Handle,
     pub intake: Intake,
-    pub store: Arc<dyn KeyValue>,
+    pub store: Arc<dyn Store>,
     pub archive_folder: Option<PathBuf>,
     archiver: Option<Archiver>,
     catalog_folder: PathBuf,
@@ -66,7 +66,7 @@ impl Engine {
         let partition = Partition::open(&options, &files, make, clock::now())?;
         let store = partition.store();
         let archiver =
-            archive_folder.as_ref().map(|folder| Archiver::new(Arc::clone(&store), folder)).transpose()?;
+            archive_folder.as_ref().map(|folder| Archiver::new(store.clone(), folder)).transpose()?;
         let preparer = Arc::clone(partition.preparer());
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let (intake, preparing) = Intake::start(preparer, threads);
@@ -77,7 +77,7 @@ impl Engine {
 
     #[must_use]
     pub fn outbox(&self) -> OutboxRows {
-        OutboxRows::new(Arc::clone(&self.store), self.handle.clone())
+        OutboxRows::new(self.store.clone(), self.handle.clone())
     }
 
     /// Writes archive files while enough events wait for one; with `flush` until none waits. Answers how many.

@@ -182,10 +182,7 @@ impl Metering for MeteringService {
 
     fn reconciliation(&self, scope: &Scope) -> Pending<Reconciliation> {
         let scope = scope.clone();
-        self.read(move |engine| {
-            let progress = engine.handle.snapshot().progress;
-            super::reconcile(&*engine.store, &progress, engine.archive_folder.is_some(), &scope)
-        })
+        self.read(move |engine| super::reconcile(&*engine.store, &scope))
     }
 
     fn metrics(&self) -> String {

@@ -1,5 +1,6 @@
 //! The built binary on real folders: what a person types, and what comes out.
 
+mod archive;
 mod mapping;
 mod product;
 mod public_data;

@@ -203,6 +203,7 @@ impl Metering for Memory {
             difference: "10".into(),
             in_flight: "10".into(),
             ties_out: true,
+            note: None,
         };
         now(Ok(Reconciliation { ties_out: true, checks: vec![check] }))
     }
