@@ -19,7 +19,7 @@ mod run;
 mod tests;
 
 pub use commit::{Partition, PartitionError, Position, Taken, sequence_of};
-pub use exceptions::exception_row;
+pub use exceptions::{exception_row, parked_id};
 pub use load::{decode as decode_row, load_all, undecodable};
 pub use open::{OpenError, Options, progress};
 pub use prepare::{Damaged, PreparedBlock, Preparer, RawBlock, Waiting};

@@ -19,8 +19,8 @@ use crate::catalog;
 use crate::meter::MeterMistake;
 use crate::store::codec::timer_from;
 use crate::store::{
-    Identities, KeyValue, Keyspace, Missing, Rocks, Settings, Store, StoreError, Testimony, Witness, WitnessError,
-    WriteBatch, check,
+    Identities, KeyValue, Keyspace, Missing, Rocks, Settings, Store, StoreError, Testimony, Witness,
+    WitnessError, WriteBatch, check,
 };
 
 /// Rows of [`Keyspace::Meta`] and [`Keyspace::Partition`].

@@ -166,7 +166,6 @@ impl KeyValue for Memory {
     ) -> Result<Vec<Row>, StoreError> {
         Ok(self.state().live[space.index()].range(range_of(from, to)).rev().take(limit).map(row).collect())
     }
-
 }
 
 impl Store for Memory {

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType,
-    DBRawIterator, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions, Snapshot,
-    SstFileWriter, UniversalCompactOptions, WriteOptions, properties,
+    DBRawIterator, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions,
+    Snapshot, SstFileWriter, UniversalCompactOptions, WriteOptions, properties,
 };
 
 use super::error::StoreError;

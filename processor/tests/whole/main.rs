@@ -1,6 +1,7 @@
 //! The built binary on real folders: what a person types, and what comes out.
 
 mod archive;
+mod evidence;
 mod mapping;
 mod product;
 mod public_data;

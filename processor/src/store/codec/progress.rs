@@ -9,7 +9,8 @@ impl Codec for Progress {
 
     fn encode(&self, writer: &mut Writer) {
         writer.u64(self.commits);
-        let Counts { received, counted, again, rejected, exceptions, late, conflicts, unarchived } = self.counts;
+        let Counts { received, counted, again, rejected, exceptions, late, conflicts, unarchived } =
+            self.counts;
         [received, counted, again, rejected, exceptions, late, conflicts]
             .into_iter()
             .for_each(|count| writer.u64(count));
@@ -43,29 +44,29 @@ impl Codec for Progress {
 
 /// Without `unarchived`, which nobody counted then.
 fn version_1(reader: &mut Reader<'_>) -> Result<Progress, Damaged> {
-        let commits = reader.u64()?;
-        let counts = Counts {
-            received: reader.u64()?,
-            counted: reader.u64()?,
-            again: reader.u64()?,
-            rejected: reader.u64()?,
-            exceptions: reader.u64()?,
-            late: reader.u64()?,
-            conflicts: reader.u64()?,
-            unarchived: 0,
-        };
-        if !counts.is_conserved() {
-            return Err(Damaged("received is not counted + again + rejected + exceptions (I-8)"));
-        }
-        Ok(Progress {
-            commits,
-            counts,
-            newest: reader.option(Reader::time)?,
-            declared: reader.option(Reader::time)?,
-            rated: reader.u64()?,
-            journal: reader.u64()?,
-            billed: reader.u64()?,
-            booked: reader.u64()?,
-            latest_period_end: reader.option(Reader::time)?,
-        })
+    let commits = reader.u64()?;
+    let counts = Counts {
+        received: reader.u64()?,
+        counted: reader.u64()?,
+        again: reader.u64()?,
+        rejected: reader.u64()?,
+        exceptions: reader.u64()?,
+        late: reader.u64()?,
+        conflicts: reader.u64()?,
+        unarchived: 0,
+    };
+    if !counts.is_conserved() {
+        return Err(Damaged("received is not counted + again + rejected + exceptions (I-8)"));
+    }
+    Ok(Progress {
+        commits,
+        counts,
+        newest: reader.option(Reader::time)?,
+        declared: reader.option(Reader::time)?,
+        rated: reader.u64()?,
+        journal: reader.u64()?,
+        billed: reader.u64()?,
+        booked: reader.u64()?,
+        latest_period_end: reader.option(Reader::time)?,
+    })
 }
