@@ -90,7 +90,11 @@ impl Aggregate {
                     held += part.members().len();
                     is_known |= new.is_subset(part.members());
                 }
-                if is_known || held < UNIQUE_VALUES_MAX { Ok(()) } else { Err(AggregateError::TooManyMembers) }
+                if is_known || held < UNIQUE_VALUES_MAX {
+                    Ok(())
+                } else {
+                    Err(AggregateError::TooManyMembers)
+                }
             }
             _ => Ok(()),
         }

@@ -257,10 +257,11 @@ fn count(working: &mut Working, block: &EventBlock, fate: Fate) {
     assert!(counts.is_conserved(), "I-8: received = counted + again + rejected + exceptions");
 }
 
-/// I-8 for replays: an event that waited as a whole and is counted now.
-pub fn count_replayed(working: &mut Working, block: &EventBlock, resolved: &[u32]) {
+/// I-8 for replays: events that waited as a whole and are counted now. Answers how many.
+pub fn count_replayed(working: &mut Working, block: &EventBlock, resolved: &[u32]) -> u64 {
     let whole =
         resolved.iter().filter(|event| block.replays[**event as usize].meter.is_none()).count() as u64;
     working.progress.counts.exceptions -= whole;
     working.progress.counts.counted += whole;
+    whole
 }

@@ -16,7 +16,7 @@ use tidemark_schemas::ids::TenantId;
 use super::{Place, destinations};
 use crate::clock;
 use crate::config::Config;
-use crate::observe::{logging, registry};
+use crate::observe::logging;
 use crate::partition::{Damaged, Input, PartitionError, Position, PreparedBlock, RawBlock, Taken};
 use crate::service::Engine;
 use crate::source::progress::{Progress, Tally};
@@ -97,7 +97,6 @@ impl Totals {
 pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     let config = args.place.config()?;
     logging::start(config.log)?;
-    let _ = registry::install(&[])?;
     let tenant = TenantId::new(&args.tenant).context("--tenant")?;
     let mapping = args.mapping.as_deref().map(Mapping::read).transpose()?;
     let engine = Arc::new(Engine::start(&config, args.place.accept_loss)?);

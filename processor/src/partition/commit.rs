@@ -75,6 +75,8 @@ struct Staged {
     batch: WriteBatch,
     changes: Changes,
     archive_blocks: u32,
+    /// Events that waited, were counted as exceptions when they came, and are counted now.
+    replayed: u64,
 }
 
 impl Partition {
@@ -149,7 +151,7 @@ impl Partition {
             self.stage_archive(prepared, &fates, done, staged);
             if !block.replays.is_empty() {
                 let resolved = &fates.resolved[resolved_told..];
-                count_replayed(&mut self.working, block, resolved);
+                staged.replayed += count_replayed(&mut self.working, block, resolved);
                 self.exceptions.resolve(&*self.store, &mut staged.batch, block, resolved)?;
                 resolved_told = fates.resolved.len();
             }
@@ -320,16 +322,16 @@ impl Partition {
     }
 
     /// Counts the commit: what the counts were before it, and what it added.
-    fn tell(&mut self, changes: &Changes, took: std::time::Duration) {
+    fn tell(&mut self, changes: &Changes, replayed: u64, took: std::time::Duration) {
         let (now, before) =
             (self.working.progress.counts, std::mem::replace(&mut self.told, self.working.progress.counts));
         crate::observe::committed(&crate::observe::Commit {
-            accepted: now.counted.saturating_sub(before.counted),
+            // Each event has one fate, that of the commit that received it.
+            accepted: now.counted - before.counted - replayed,
             duplicate: now.again - before.again,
             conflict: now.conflicts - before.conflicts,
             rejected: now.rejected - before.rejected,
-            // A replay takes out what waited.
-            exception: (now.exceptions - now.conflicts).saturating_sub(before.exceptions - before.conflicts),
+            exception: now.exceptions - now.conflicts + replayed - (before.exceptions - before.conflicts),
             closed: changes.closed as u64,
             adjusted: changes.adjusted as u64,
             rated: changes.rated.len() as u64,
@@ -376,7 +378,7 @@ impl Partition {
         self.identities.committed(commit, &fresh)?;
         self.exceptions.committed();
         trim(&mut self.working);
-        self.tell(&staged.changes, started.elapsed());
+        self.tell(&staged.changes, staged.replayed, started.elapsed());
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod archive;
 mod evidence;
 mod mapping;
+mod metrics;
 mod product;
 mod public_data;
 mod stories;
