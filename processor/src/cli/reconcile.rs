@@ -53,4 +53,10 @@ fn show(report: &Reconciliation) {
             println!("  {note}");
         }
     }
+    for loss in &report.accepted_losses {
+        println!(
+            "! {} events were accepted as lost, with {} commits, at {}",
+            loss.events, loss.commits, loss.accepted_at
+        );
+    }
 }

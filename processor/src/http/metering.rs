@@ -273,6 +273,17 @@ pub struct Reconciliation {
     /// All checks tie out.
     pub ties_out: bool,
     pub checks: Vec<ReconciliationCheck>,
+    /// For an operator: acknowledged events that are gone, which no check can see any more.
+    pub accepted_losses: Vec<AcceptedLoss>,
+}
+
+/// Acknowledged commits were missing at a start, and an operator accepted that with `--accept-loss`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AcceptedLoss {
+    /// RFC 3339.
+    pub accepted_at: String,
+    pub commits: u64,
+    pub events: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]

@@ -107,6 +107,8 @@ metrics! {
         "1 while failures in a row keep all rows back but a probe, 0 while rows flow.";
     EXCEPTIONS_OPEN = "tidemark_exceptions_open", Gauge, &[],
         "Exceptions that wait for someone.";
+    ACCEPTED_LOSS_EVENTS = "tidemark_accepted_loss_events", Gauge, &[],
+        "Acknowledged events that were missing at a start with --accept-loss, since the data folder was made.";
     PARTITION_POISONED = "tidemark_partition_poisoned", Gauge, &[],
         "1 when the partition stopped after a failed commit and takes nothing more.";
     HTTP_REQUESTS_TOTAL = "tidemark_http_requests_total", Counter, &[ROUTE, CODE],

@@ -297,6 +297,23 @@ impl Partition {
         })
     }
 
+    /// Keeps a fact about the store itself.
+    ///
+    /// # Errors
+    /// As [`Partition::take`].
+    pub(super) fn put_fact(
+        &mut self,
+        name: &[u8],
+        fact: &[u8],
+        now: ReceiveTime,
+    ) -> Result<(), PartitionError> {
+        self.guarded(|partition| {
+            let mut staged = Staged::default();
+            staged.batch.put(Keyspace::Meta, name, fact);
+            partition.commit(staged, now)
+        })
+    }
+
     /// Replaces archived blocks by the file that now holds them.
     ///
     /// # Errors

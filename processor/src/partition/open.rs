@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tidemark_core::identity::DeploymentKey;
 use tidemark_core::state::{OpenPosting, PostingId, Progress};
 use tidemark_core::terms::{Terms, TermsError};
@@ -27,6 +28,7 @@ use crate::store::{
 pub(super) const PROGRESS: &[u8] = b"progress";
 pub(super) const CATALOG_VERSION: &[u8] = b"catalog_version";
 const DEPLOYMENT_KEY: &[u8] = b"deployment_key";
+const ACCEPTED_LOSSES: &[u8] = b"accepted_losses";
 
 /// Where and how to open.
 #[derive(Clone, Debug)]
@@ -85,12 +87,11 @@ impl Partition {
         let progress = partition.working.progress;
         let state =
             Testimony { commit: progress.commits, events: progress.counts.counted, at_micros: now.micros() };
-        if !options.accept_loss {
-            check(testimony, state)?;
-        } else if let Err(missing) = check(testimony, state) {
-            tracing::error!(%missing, "starting without acknowledged commits, as ordered by --accept-loss");
-            // The witness must not testify against the commits that follow.
-            partition.working.progress.commits = missing.witnessed.commit;
+        if let Err(missing) = check(testimony, state) {
+            if !options.accept_loss {
+                return Err(missing.into());
+            }
+            partition.accept(&missing, now)?;
         }
         partition.put_in_force(files, preparer, now)?;
         Ok(partition)
@@ -164,6 +165,21 @@ impl Partition {
         Ok(self.adopt(preparer, &text, now)?)
     }
 
+    /// Goes on without the commits that are missing, and keeps a record of it for good.
+    fn accept(&mut self, missing: &Missing, now: ReceiveTime) -> Result<(), OpenError> {
+        tracing::error!(%missing, "starting without acknowledged commits, as ordered by --accept-loss");
+        // The witness must not testify against the commits that follow.
+        self.working.progress.commits = missing.witnessed.commit;
+        let mut losses = accepted_losses(&*self.store)?;
+        losses.push(AcceptedLoss {
+            accepted_at_micros: now.micros(),
+            commits: missing.commits(),
+            events: missing.events(),
+        });
+        let losses = serde_json::to_vec(&losses).expect("numbers always serialize");
+        Ok(self.put_fact(ACCEPTED_LOSSES, &losses, now)?)
+    }
+
     fn catalog_in_force(&self) -> Result<Option<(String, Terms)>, OpenError> {
         let Some(version) = self.store.get(Keyspace::Meta, CATALOG_VERSION)? else { return Ok(None) };
         let Some(text) = self.store.get(Keyspace::Catalog, &version)? else {
@@ -193,6 +209,23 @@ impl Partition {
     pub fn position(&self, source: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.store.get(Keyspace::Position, source.as_bytes())
     }
+}
+
+/// Acknowledged commits that were missing when an operator started all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedLoss {
+    pub accepted_at_micros: i64,
+    pub commits: u64,
+    pub events: u64,
+}
+
+/// Every loss that was accepted since the store was made, oldest first.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn accepted_losses(store: &dyn KeyValue) -> Result<Vec<AcceptedLoss>, StoreError> {
+    let Some(bytes) = store.get(Keyspace::Meta, ACCEPTED_LOSSES)? else { return Ok(Vec::new()) };
+    serde_json::from_slice(&bytes).map_err(|error| undecodable(Keyspace::Meta, ACCEPTED_LOSSES, &error))
 }
 
 /// Where the partition stands, as of its last commit.

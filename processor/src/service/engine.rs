@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use tidemark_core::terms::{Terms, TermsError};
 use tidemark_schemas::catalog::Catalog;
+use tidemark_schemas::time::ReceiveTime;
 
 use super::intake::Intake;
 use super::outgoing::OutboxRows;
@@ -15,7 +16,7 @@ use crate::clock;
 use crate::config::{Archive, Config};
 use crate::ingest_plan::IngestPlan;
 use crate::meter::MeterMistake;
-use crate::partition::{Handle, Input, OpenError, Options, Partition, Preparer};
+use crate::partition::{Handle, Input, OpenError, Options, Partition, Preparer, accepted_losses};
 use crate::store::Store;
 
 /// Why the engine does not start, or does not take a catalog.
@@ -41,6 +42,8 @@ pub struct Engine {
     pub intake: Intake,
     pub store: Arc<dyn Store>,
     pub archive_folder: Option<PathBuf>,
+    /// Acknowledged events that are gone, as operators have accepted.
+    pub accepted_loss_events: u64,
     archiver: Option<Archiver>,
     catalog_folder: PathBuf,
     partition: JoinHandle<Partition>,
@@ -65,6 +68,12 @@ impl Engine {
             |key| Ok(Preparer::new(Arc::clone(&terms), IngestPlan::new(&terms.catalog, key)?, key, archives));
         let partition = Partition::open(&options, &files, make, clock::now())?;
         let store = partition.store();
+        let losses = accepted_losses(&*store).map_err(OpenError::from)?;
+        for loss in &losses {
+            let accepted_at = ReceiveTime::from_micros(loss.accepted_at_micros);
+            tracing::warn!(%accepted_at, loss.commits, loss.events, "acknowledged events were accepted as lost");
+        }
+        let accepted_loss_events = losses.iter().map(|loss| loss.events).sum();
         let archiver =
             archive_folder.as_ref().map(|folder| Archiver::new(store.clone(), folder)).transpose()?;
         let preparer = Arc::clone(partition.preparer());
@@ -72,7 +81,17 @@ impl Engine {
         let (intake, preparing) = Intake::start(preparer, threads);
         let (handle, partition) = Handle::start(partition, clock::now);
         let catalog_folder = config.catalog_dir.clone();
-        Ok(Self { handle, intake, store, archive_folder, archiver, catalog_folder, partition, preparing })
+        Ok(Self {
+            handle,
+            intake,
+            store,
+            archive_folder,
+            accepted_loss_events,
+            archiver,
+            catalog_folder,
+            partition,
+            preparing,
+        })
     }
 
     #[must_use]

@@ -192,6 +192,7 @@ impl Metering for MeteringService {
             exceptions_open: snapshot.open_exceptions,
             identities: snapshot.progress.counts.counted + snapshot.progress.counts.exceptions
                 - snapshot.progress.counts.conflicts,
+            accepted_loss_events: self.engine.accepted_loss_events,
             is_stopped: snapshot.stopped.is_some(),
             submit_depth: self.engine.intake.waiting(),
             commit_depth: self.engine.handle.waiting(),

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use tidemark_core::state::{Counts, OpenPosting};
 use tidemark_schemas::outbox::Destination;
+use tidemark_schemas::time::ReceiveTime;
 use tidemark_schemas::wire::v1;
 
 use super::records::{each_row, is_in_scope, parse, receipt};
 use crate::archive::{ArchiveError, archived_events};
 use crate::config::Scope;
-use crate::http::metering::{Reconciliation, ReconciliationCheck};
-use crate::partition::{decode_row, progress};
+use crate::http::metering::{AcceptedLoss, Reconciliation, ReconciliationCheck};
+use crate::partition::{self, accepted_losses, decode_row, progress};
 use crate::store::{KeyValue, Keyspace, Store, StoreError};
 
 /// All checks that the scope allows: a tenant sees that its lines are billed, an operator sees everything.
@@ -65,7 +66,17 @@ pub fn reconcile(store: &dyn Store, scope: &Scope) -> Result<Reconciliation, Arc
             totals.waiting,
         ));
     }
-    Ok(Reconciliation { ties_out: checks.iter().all(|check| check.ties_out), checks })
+    let accepted_losses = if *scope == Scope::Every { accepted(store)? } else { Vec::new() };
+    Ok(Reconciliation { ties_out: checks.iter().all(|check| check.ties_out), checks, accepted_losses })
+}
+
+fn accepted(store: &dyn KeyValue) -> Result<Vec<AcceptedLoss>, StoreError> {
+    let shown = |loss: &partition::AcceptedLoss| AcceptedLoss {
+        accepted_at: ReceiveTime::from_micros(loss.accepted_at_micros).to_string(),
+        commits: loss.commits,
+        events: loss.events,
+    };
+    Ok(accepted_losses(store)?.iter().map(shown).collect())
 }
 
 /// Events that came while the archive was off are in no archive, and never will be.

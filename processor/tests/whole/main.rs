@@ -2,6 +2,7 @@
 
 mod archive;
 mod evidence;
+mod loss;
 mod mapping;
 mod metrics;
 mod product;

@@ -10,7 +10,8 @@ use tidemark::observe::registry;
 use crate::product::{Product, event, event_of};
 
 /// Zero in a service that is well and idle; `observe::progress` sets them in its own tests.
-const QUIET: [&str; 2] = ["tidemark_partition_poisoned", "tidemark_channel_depth"];
+const QUIET: [&str; 3] =
+    ["tidemark_partition_poisoned", "tidemark_channel_depth", "tidemark_accepted_loss_events"];
 
 /// A machine that is busy with other tests is given this long.
 const PATIENCE: Duration = Duration::from_secs(60);
