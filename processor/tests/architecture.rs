@@ -11,7 +11,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("source", &[]),
     ("store", &[]),
     ("catalog", &[]),
-    ("deliver", &["clock"]),
+    ("deliver", &["clock", "observe"]),
     // Sinks implement the seam of `deliver`.
     ("billing", &["clock", "deliver"]),
     ("erp", &["clock", "deliver"]),
@@ -164,4 +164,106 @@ fn every_file_opens_with_its_question() {
 fn the_search_finds_an_import() {
     let text = "use crate::store::Row;\nfn f() { crate::decode::envelope(b\"\") }\n#[cfg(test)]\nmod tests { use crate::http::x; }";
     assert_eq!(imports(text).into_iter().collect::<Vec<_>>(), ["decode", "store"]);
+}
+
+/// The licences that `.deny.toml` allows.
+fn allowed_licences() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(package().join("../.deny.toml")).expect("the file is there");
+    let file: toml::Table = text.parse().expect("TOML");
+    let allowed = file["licenses"]["allow"].as_array().expect("a list");
+    allowed.iter().map(|licence| licence.as_str().expect("text").to_owned()).collect()
+}
+
+/// Whether an SPDX expression can be satisfied with the licences allowed. An older form writes `/` for `OR`.
+fn is_allowed(expression: &str, allowed: &BTreeSet<String>) -> bool {
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let words: Vec<_> = spaced.split_whitespace().collect();
+    let (satisfied, rest) = any_of(&words, allowed);
+    satisfied && rest.is_empty()
+}
+
+fn any_of<'a>(words: &'a [&'a str], allowed: &BTreeSet<String>) -> (bool, &'a [&'a str]) {
+    let (mut satisfied, mut rest) = all_of(words, allowed);
+    while let Some(after) = rest.strip_prefix(&["OR"]) {
+        let (other, after) = all_of(after, allowed);
+        (satisfied, rest) = (satisfied || other, after);
+    }
+    (satisfied, rest)
+}
+
+fn all_of<'a>(words: &'a [&'a str], allowed: &BTreeSet<String>) -> (bool, &'a [&'a str]) {
+    let (mut satisfied, mut rest) = one_of(words, allowed);
+    while let Some(after) = rest.strip_prefix(&["AND"]) {
+        let (other, after) = one_of(after, allowed);
+        (satisfied, rest) = (satisfied && other, after);
+    }
+    (satisfied, rest)
+}
+
+fn one_of<'a>(words: &'a [&'a str], allowed: &BTreeSet<String>) -> (bool, &'a [&'a str]) {
+    match words {
+        ["(", inside @ ..] => {
+            let (satisfied, rest) = any_of(inside, allowed);
+            (satisfied, rest.strip_prefix(&[")"]).unwrap_or(rest))
+        }
+        [licence, "WITH", exception, rest @ ..] => {
+            (allowed.contains(&format!("{licence} WITH {exception}")), rest)
+        }
+        [licence, rest @ ..] => (allowed.contains(*licence), rest),
+        [] => (false, words),
+    }
+}
+
+#[test]
+fn dependencies_have_allowed_licences() {
+    let cargo = std::env::var("CARGO").expect("cargo sets it");
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new(&cargo).args(arguments).current_dir(package()).output();
+        let output = output.expect("cargo runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let version = run(&["--version", "--verbose"]);
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo knows its host");
+    // What other platforms need is not on this machine when it is offline.
+    let metadata =
+        run(&["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", host]);
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("JSON");
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let nodes = metadata["resolve"]["nodes"].as_array().expect("a list");
+    let used: BTreeSet<_> = nodes.iter().map(|node| text(&node["id"])).collect();
+    let packages = metadata["packages"].as_array().expect("a list");
+    let used = packages.iter().filter(|package| used.contains(&text(&package["id"])));
+    let (allowed, mut checked, mut faults) = (allowed_licences(), 0, Vec::new());
+    for package in used {
+        checked += 1;
+        let licence = text(&package["license"]);
+        if !is_allowed(&licence, &allowed) {
+            faults.push(format!("{} {}: `{licence}`", text(&package["name"]), text(&package["version"])));
+        }
+    }
+    assert!(checked > 100, "the dependencies were found");
+    assert!(faults.is_empty(), "not allowed by .deny.toml:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn licence_expressions_are_understood() {
+    let allowed = ["MIT", "ISC", "Apache-2.0 WITH LLVM-exception"].map(str::to_owned).into();
+    for (expression, expected) in [
+        ("MIT", true),
+        ("GPL-3.0-only", false),
+        ("GPL-3.0-only OR MIT", true),
+        ("GPL-3.0-only/MIT", true),
+        ("GPL-3.0-only AND MIT", false),
+        ("MIT AND ISC", true),
+        ("(GPL-3.0-only OR MIT) AND ISC", true),
+        ("MIT AND (GPL-3.0-only OR LGPL-3.0-only)", false),
+        ("MIT OR GPL-3.0-only AND ISC", true),
+        ("Apache-2.0 WITH LLVM-exception", true),
+        ("Apache-2.0", false),
+        ("MIT )", false),
+        ("", false),
+    ] {
+        assert_eq!(is_allowed(expression, &allowed), expected, "{expression}");
+    }
 }

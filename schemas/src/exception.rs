@@ -87,7 +87,9 @@ impl ExceptionKind {
             Self::MissingContract => "add or extend a subscription of the customer, then replay",
             Self::MissingPrice => "add a charge for the meter to the rate card, then replay",
             Self::RefusedValue => "correct the producer, or the meter's expression or scale, then replay",
-            Self::CardinalityExceeded => "raise groups_max or drop the dimension, then replay",
+            Self::CardinalityExceeded => {
+                "raise groups_max, drop the dimension, or make a meter with shorter windows, then replay"
+            }
             Self::BadClock => "correct the producer's clock; replay when the time has come",
             Self::Unratable => "check the usage and the price; agree on a manual adjustment",
             Self::TooLate => {

@@ -27,7 +27,8 @@ pub const GROUPS_PER_SUBSCRIPTION_DEFAULT: u32 = 100_000;
 /// Bytes of one dimension's value.
 pub const DIMENSION_BYTES_MAX: usize = 256;
 
-/// Distinct values that one window of a unique-count meter holds: 16 bytes each, so at most 1.6 MB a window.
+/// Distinct values that one window of a unique-count meter holds, late ones included: 16 bytes each, so at most 1.6 MB a
+/// window. An event with one more waits as `cardinality_exceeded`; one with a value that the window has counts.
 pub const UNIQUE_VALUES_MAX: usize = 100_000;
 
 /// Bytes of the original event that an exception keeps; longer payloads are cut and say so.

@@ -60,6 +60,7 @@ pub enum Aggregation {
     Average,
     /// The value with the newest event time; among equal times the one with the greater identity.
     Latest,
+    /// Distinct values, exact; at most [`crate::limits::UNIQUE_VALUES_MAX`] in one window.
     UniqueCount,
 }
 

@@ -72,22 +72,55 @@ impl Aggregate {
         })
     }
 
-    /// Whether `other` can be merged in without leaving the bounds of a window.
+    /// Whether `one` can be merged into a window that holds these parts, without leaving the bounds of a window.
     ///
     /// # Errors
     /// [`AggregateError`] naming the bound.
-    pub fn check_room(&self, other: &Self) -> Result<(), AggregateError> {
-        match (self, other) {
-            (Self::Sum(a), Self::Sum(b)) | (Self::Average { sum: a, .. }, Self::Average { sum: b, .. }) => {
-                let sum = a.checked_add(*b).ok_or(AggregateError::SumTooLarge)?;
-                let fits = sum.unsigned_abs() <= WINDOW_UNITS_MAX.unsigned_abs();
-                fits.then_some(()).ok_or(AggregateError::SumTooLarge)
+    pub fn check_room(parts: [Option<&Self>; 2], one: &Self) -> Result<(), AggregateError> {
+        let parts = parts.into_iter().flatten();
+        match one {
+            Self::Sum(value) | Self::Average { sum: value, .. } => {
+                let sum = parts.map(Self::sum).try_fold(*value, i128::checked_add);
+                let fits = |sum: &i128| sum.unsigned_abs() <= WINDOW_UNITS_MAX.unsigned_abs();
+                sum.filter(fits).map(|_| ()).ok_or(AggregateError::SumTooLarge)
             }
-            (Self::Unique(a), Self::Unique(b)) => {
-                let full = a.len() >= UNIQUE_VALUES_MAX && !b.is_subset(a);
-                if full { Err(AggregateError::TooManyMembers) } else { Ok(()) }
+            Self::Unique(new) => {
+                let (mut held, mut is_known) = (0, false);
+                for part in parts {
+                    held += part.members().len();
+                    is_known |= new.is_subset(part.members());
+                }
+                if is_known || held < UNIQUE_VALUES_MAX {
+                    Ok(())
+                } else {
+                    Err(AggregateError::TooManyMembers)
+                }
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What this one value adds to a window that has `settled` already: no member is in both parts of a window, so that
+    /// their numbers add up.
+    #[must_use]
+    pub fn beyond(self, settled: &Self) -> Self {
+        match self {
+            Self::Unique(new) => Self::Unique(&new - settled.members()),
+            other => other,
+        }
+    }
+
+    fn sum(&self) -> i128 {
+        match self {
+            Self::Sum(sum) | Self::Average { sum, .. } => *sum,
+            other => panic!("a meter's aggregation never changes: {other:?} is no sum"),
+        }
+    }
+
+    fn members(&self) -> &BTreeSet<u128> {
+        match self {
+            Self::Unique(members) => members,
+            other => panic!("a meter's aggregation never changes: {other:?} has no members"),
         }
     }
 

@@ -62,12 +62,34 @@ fn bounds_are_refused_by_name() {
     assert_eq!(of(VALUE_UNITS_MAX + 1), Err(AggregateError::ValueTooLarge));
     assert_eq!(of(i128::MIN), Err(AggregateError::ValueTooLarge));
     let full = Aggregate::Sum(WINDOW_UNITS_MAX);
-    assert_eq!(full.check_room(&Aggregate::Sum(1)), Err(AggregateError::SumTooLarge));
-    assert_eq!(full.check_room(&Aggregate::Sum(-1)), Ok(()));
-    let members = Aggregate::Unique((0..UNIQUE_VALUES_MAX as u128).collect());
-    assert_eq!(members.check_room(&Aggregate::Unique([5].into())), Ok(()));
-    let another = Aggregate::Unique([u128::MAX].into());
-    assert_eq!(members.check_room(&another), Err(AggregateError::TooManyMembers));
+    let half = Aggregate::Sum(WINDOW_UNITS_MAX / 2);
+    for (parts, value, expected) in [
+        ([Some(&full), None], 1, Err(AggregateError::SumTooLarge)),
+        ([Some(&full), None], -1, Ok(())),
+        ([None, None], 1, Ok(())),
+        ([Some(&half), Some(&half)], 0, Ok(())),
+        ([Some(&half), Some(&half)], 1, Err(AggregateError::SumTooLarge)),
+    ] {
+        assert_eq!(Aggregate::check_room(parts, &Aggregate::Sum(value)), expected, "{parts:?} and {value}");
+    }
+    let members = |from: usize, to: usize| Aggregate::Unique((from as u128..to as u128).collect());
+    let (full, half) = (members(0, UNIQUE_VALUES_MAX), members(0, UNIQUE_VALUES_MAX / 2));
+    let other_half = members(UNIQUE_VALUES_MAX / 2, UNIQUE_VALUES_MAX);
+    let room = |parts, member| Aggregate::check_room(parts, &members(member, member + 1));
+    assert_eq!(room([Some(&full), None], 5), Ok(()));
+    assert_eq!(room([Some(&half), None], UNIQUE_VALUES_MAX), Ok(()));
+    for parts in [[Some(&full), None], [Some(&half), Some(&other_half)]] {
+        assert_eq!(room(parts, UNIQUE_VALUES_MAX), Err(AggregateError::TooManyMembers));
+        assert_eq!(room(parts, UNIQUE_VALUES_MAX - 1), Ok(()));
+    }
+}
+
+#[test]
+fn a_member_is_in_one_part_of_a_window() {
+    let unique = |members: &[u128]| Aggregate::Unique(members.iter().copied().collect());
+    assert_eq!(unique(&[7]).beyond(&unique(&[7, 8])), unique(&[]));
+    assert_eq!(unique(&[9]).beyond(&unique(&[7, 8])), unique(&[9]));
+    assert_eq!(Aggregate::Sum(7).beyond(&Aggregate::Sum(7)), Aggregate::Sum(7));
 }
 
 proptest! {

@@ -101,6 +101,8 @@ pub struct Counts {
     pub late: u64,
     /// Part of `exceptions`: same identity, other content. The only exceptions that are not kept in the archive.
     pub conflicts: u64,
+    /// Part of `counted` and `exceptions`: came while the archive was off, so it does not have them.
+    pub unarchived: u64,
 }
 
 impl Counts {

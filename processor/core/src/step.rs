@@ -150,13 +150,16 @@ fn apply(
     let meter = terms.meter(usize::from(feed.meter));
     let refused = |kind, reason: String| Park { kind, meter: Some(feed.meter), reason };
     let (time, identity) = (block.times[event], block.identities[event]);
-    let one = Aggregate::of(meter.aggregation, feed.value, time, identity)
+    let mut one = Aggregate::of(meter.aggregation, feed.value, time, identity)
         .map_err(|error| refused(ExceptionKind::RefusedValue, error.to_string()))?;
     let digest = evidence_digest(&working.key, block, event);
     let row = working.windows.change(planned.key);
-    for part in row.iter().flat_map(|window| [&window.settled, &window.pending]).flatten() {
-        part.check_room(&one)
+    if let Some(window) = row {
+        Aggregate::check_room([window.settled.as_ref(), window.pending.as_ref()], &one)
             .map_err(|error| refused(ExceptionKind::CardinalityExceeded, error.to_string()))?;
+        if let Some(settled) = &window.settled {
+            one = one.beyond(settled);
+        }
     }
     if row.is_none() {
         // A window's group was opened before it.
@@ -261,10 +264,11 @@ fn count(working: &mut Working, block: &EventBlock, fate: Fate) {
     assert!(counts.is_conserved(), "I-8: received = counted + again + rejected + exceptions");
 }
 
-/// I-8 for replays: an event that waited as a whole and is counted now.
-pub fn count_replayed(working: &mut Working, block: &EventBlock, resolved: &[u32]) {
+/// I-8 for replays: events that waited as a whole and are counted now. Answers how many.
+pub fn count_replayed(working: &mut Working, block: &EventBlock, resolved: &[u32]) -> u64 {
     let whole =
         resolved.iter().filter(|event| block.replays[**event as usize].meter.is_none()).count() as u64;
     working.progress.counts.exceptions -= whole;
     working.progress.counts.counted += whole;
+    whole
 }

@@ -14,7 +14,9 @@ use tidemark_schemas::time::EventTime;
 
 use crate::identity::{DeploymentKey, Identity, Remembered};
 use crate::rate::Series;
-use crate::state::{Group, GroupId, OpenPosting, PostingId, Progress, SeriesId, Timer, Window, WindowKey};
+use crate::state::{
+    Group, GroupId, OpenPosting, PostingId, Progress, SeriesId, Task, Timer, Window, WindowKey,
+};
 
 /// A map whose order of iteration is never used: results must not depend on it (I-10).
 pub type FixedMap<K, V> = HashMap<K, V, FixedState>;
@@ -145,6 +147,8 @@ impl Working {
 #[derive(Debug, Default)]
 pub struct Timers {
     pending: BTreeSet<Timer>,
+    /// How many of them settle a window.
+    windows: usize,
     /// `true` for added, `false` for removed; a timer that came and went is in neither the store nor here.
     changed: BTreeMap<Timer, bool>,
 }
@@ -152,19 +156,28 @@ pub struct Timers {
 impl Timers {
     /// Takes over a timer that the store has.
     pub fn load(&mut self, timer: Timer) {
-        self.pending.insert(timer);
+        self.insert(timer);
     }
 
     pub fn set(&mut self, timer: Timer) {
-        if self.pending.insert(timer) && self.changed.remove(&timer).is_none() {
+        if self.insert(timer) && self.changed.remove(&timer).is_none() {
             self.changed.insert(timer, true);
         }
     }
 
     pub fn clear(&mut self, timer: Timer) {
-        if self.pending.remove(&timer) && self.changed.remove(&timer).is_none() {
-            self.changed.insert(timer, false);
+        if self.pending.remove(&timer) {
+            self.windows -= usize::from(is_of_window(timer));
+            if self.changed.remove(&timer).is_none() {
+                self.changed.insert(timer, false);
+            }
         }
+    }
+
+    fn insert(&mut self, timer: Timer) -> bool {
+        let is_new = self.pending.insert(timer);
+        self.windows += usize::from(is_new && is_of_window(timer));
+        is_new
     }
 
     /// The first timer due at or before `watermark`, in order; it stays pending.
@@ -188,16 +201,25 @@ impl Timers {
         self.pending.is_empty()
     }
 
+    /// Windows with usage that is not reported yet.
+    #[must_use]
+    pub fn windows(&self) -> usize {
+        self.windows
+    }
+
     /// What must be written (`true`) or deleted (`false`), in order.
     pub fn take_changed(&mut self) -> BTreeMap<Timer, bool> {
         std::mem::take(&mut self.changed)
     }
 }
 
+fn is_of_window(timer: Timer) -> bool {
+    matches!(timer.task, Task::Settle(_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Task;
 
     fn timer(due: i64) -> Timer {
         Timer { due: EventTime::from_micros(due), task: Task::Cut(PostingId(1)) }
@@ -217,6 +239,25 @@ mod tests {
         );
         assert_eq!(timers.first_due(EventTime::from_micros(2)), None);
         assert_eq!(timers.first_due(EventTime::from_micros(3)), Some(timer(3)));
+    }
+
+    #[test]
+    fn windows_are_counted_among_timers() {
+        let settle = |due: i64| {
+            let start = EventTime::from_micros(0);
+            let task = Task::Settle(WindowKey { start, group: GroupId(due as u128) });
+            Timer { due: EventTime::from_micros(due), task }
+        };
+        let mut timers = Timers::default();
+        timers.load(settle(1));
+        for timer in [settle(1), settle(2), settle(2), timer(3)] {
+            timers.set(timer);
+        }
+        assert_eq!((timers.windows(), timers.len()), (2, 3));
+        timers.clear(settle(2));
+        timers.clear(settle(2));
+        timers.clear(timer(3));
+        assert_eq!((timers.windows(), timers.len()), (1, 1));
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! What a running service does now and then: looks at the catalog folder, archives, tells an idle partition the time.
+//! What a running service does now and then: looks at the catalog folder, archives, tells an idle partition the time, and
+//! tidies up its metrics.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tidemark_schemas::time::{EventTime, ReceiveTime};
 
 use crate::clock;
@@ -20,6 +22,9 @@ const ARCHIVE_EVERY: Duration = Duration::from_secs(10);
 /// How often an idle partition is told the time.
 const TICK_EVERY: Duration = Duration::from_secs(10);
 
+/// How often histograms take in the values that were recorded: at 10,000 requests a second, 50,000 values wait.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
 /// Without events for this long, the watermark follows our clock instead.
 const IDLE_AFTER_MICROS: i64 = 60 * 1_000_000;
 
@@ -31,7 +36,7 @@ pub struct Chores {
 
 impl Chores {
     #[must_use]
-    pub fn start(engine: &Arc<Engine>) -> Self {
+    pub fn start(engine: &Arc<Engine>, prometheus: PrometheusHandle) -> Self {
         // Nothing is ever sent: the channel ends when `stop` is dropped.
         let (stop, stopped) = bounded(0);
         let mut last_fault = String::new();
@@ -47,6 +52,7 @@ impl Chores {
         let threads = vec![
             start("catalog", CATALOG_EVERY, Box::new(move |engine| follow_catalog(engine, &mut last_fault))),
             start("archive", ARCHIVE_EVERY, Box::new(archive)),
+            start("metrics", UPKEEP_EVERY, Box::new(move |_| prometheus.run_upkeep())),
             start("tick", TICK_EVERY, Box::new(move |engine| tick(engine, &mut activity))),
         ];
         Self { stop, threads }
@@ -100,7 +106,7 @@ fn tick(engine: &Engine, activity: &mut Activity) {
     let disorder = engine.intake.preparer().terms.timing().disorder_micros;
     let until = EventTime::from_micros(now.micros() - IDLE_AFTER_MICROS - disorder);
     let something_waits =
-        snapshot.windows_open > 0 && snapshot.watermark.is_some_and(|watermark| watermark < until);
+        snapshot.timers > 0 && snapshot.watermark.is_some_and(|watermark| watermark < until);
     if is_idle
         && something_waits
         && let Some(Err(error)) = engine.handle.ask(|reply| Input::Declare(until, reply))

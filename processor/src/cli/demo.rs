@@ -19,7 +19,7 @@ use crate::demo::page::{Books, Colour, Compared, Fates, Lag, Named, Page, Speed,
 use crate::demo::trace::{CALLS_DEFAULT, SEED_DEFAULT, Trace};
 use crate::demo::truth::Truth;
 use crate::http::metering::UsageFilter;
-use crate::observe::{logging, registry};
+use crate::observe::logging;
 use crate::partition::Input;
 use crate::service::{Engine, usage};
 use crate::source::progress::{Progress, Tally};
@@ -52,7 +52,6 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let config = set_up(&args.data)?;
     logging::start(config.log)?;
-    let _ = registry::install(&[])?;
     let engine = Arc::new(Engine::start(&config, false)?);
     eprintln!(
         "Playing {} calls of an hour through the whole path, state in {} …",

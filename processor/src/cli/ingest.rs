@@ -16,7 +16,7 @@ use tidemark_schemas::ids::TenantId;
 use super::{Place, destinations};
 use crate::clock;
 use crate::config::Config;
-use crate::observe::{logging, registry};
+use crate::observe::logging;
 use crate::partition::{Damaged, Input, PartitionError, Position, PreparedBlock, RawBlock, Taken};
 use crate::service::Engine;
 use crate::source::progress::{Progress, Tally};
@@ -38,7 +38,8 @@ pub struct IngestArgs {
     /// How the bytes are records; otherwise the mapping or the file's name says
     #[arg(long, value_name = "ndjson|csv|parquet|lines", value_parser = format_of)]
     format: Option<Format>,
-    /// Which column goes where (TOML); needed for everything but CloudEvents
+    /// Which column goes where (TOML); needed for everything but CloudEvents. When it changes, files are read again
+    /// from their beginning: what was counted is recognised
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
     /// Afterwards declare that all usage so far is complete, so that it is billed and booked now
@@ -96,7 +97,6 @@ impl Totals {
 pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     let config = args.place.config()?;
     logging::start(config.log)?;
-    let _ = registry::install(&[])?;
     let tenant = TenantId::new(&args.tenant).context("--tenant")?;
     let mapping = args.mapping.as_deref().map(Mapping::read).transpose()?;
     let engine = Arc::new(Engine::start(&config, args.place.accept_loss)?);
@@ -136,7 +136,7 @@ fn ingest_file(
     format: Format,
     mapping: Option<&Mapping>,
 ) -> anyhow::Result<Totals> {
-    let name = source_name(tenant, path)?;
+    let name = source_name(tenant, path, mapping)?;
     let stored = engine.store.get(crate::store::Keyspace::Position, name.as_bytes())?;
     let resume = stored.as_deref().map(position_from).transpose()?;
     let (mut source, opened) = source::open(path, format, mapping, resume.as_ref())?;
@@ -256,10 +256,15 @@ fn raw_block(tenant: &TenantId, origin: &str, chunk: Chunk, position_name: Optio
     }
 }
 
-/// The file by its full path, so that the same name in another folder is another source.
-fn source_name(tenant: &TenantId, path: &Path) -> anyhow::Result<String> {
+/// The file by its full path, so that the same name in another folder is another source; with the mapping's digest, so
+/// that a file is read again under another mapping. A full path begins with `/`, so no two names are alike.
+fn source_name(tenant: &TenantId, path: &Path, mapping: Option<&Mapping>) -> anyhow::Result<String> {
     let full = if path == Path::new("-") { path.to_owned() } else { std::path::absolute(path)? };
-    Ok(format!("file {tenant} {}", full.display()))
+    let full = full.display();
+    Ok(match mapping {
+        None => format!("file {tenant} {full}"),
+        Some(mapping) => format!("file {tenant} mapping {} {full}", blake3::Hash::from_bytes(mapping.digest)),
+    })
 }
 
 /// units 8, place 8, digest 32, complete 1.

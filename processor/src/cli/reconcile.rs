@@ -29,8 +29,7 @@ pub fn run(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
     logging::start(config.log)?;
     let engine = Engine::start(&config, args.place.accept_loss)
         .context("cannot open the data folder; while a service runs on it, use GET /v1/reconciliation")?;
-    let progress = engine.handle.snapshot().progress;
-    let report = reconcile(&*engine.store, &progress, engine.archive_folder.is_some(), &Scope::Every);
+    let report = reconcile(&*engine.store, &Scope::Every);
     engine.stop();
     let report = report?;
     if args.json {
@@ -49,6 +48,15 @@ fn show(report: &Reconciliation) {
         println!(
             "{mark} {:<46} {:>16} {:>16} {}{in_flight}",
             check.name, check.left, check.right, check.unit
+        );
+        if let Some(note) = &check.note {
+            println!("  {note}");
+        }
+    }
+    for loss in &report.accepted_losses {
+        println!(
+            "! {} events were accepted as lost, with {} commits, at {}",
+            loss.events, loss.commits, loss.accepted_at
         );
     }
 }

@@ -61,7 +61,7 @@ async fn serve_until_stopped(
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let deliveries = destinations::start_all(engine, config, &stopping)?;
-    let chores = Chores::start(engine);
+    let chores = Chores::start(engine, prometheus.clone());
     let service = Arc::new(MeteringService::new(Arc::clone(engine), prometheus));
     let address = listening.address();
     tracing::info!(%address, catalog = %engine.intake.preparer().terms.catalog.version, "ready for events");

@@ -273,6 +273,17 @@ pub struct Reconciliation {
     /// All checks tie out.
     pub ties_out: bool,
     pub checks: Vec<ReconciliationCheck>,
+    /// For an operator: acknowledged events that are gone, which no check can see any more.
+    pub accepted_losses: Vec<AcceptedLoss>,
+}
+
+/// Acknowledged commits were missing at a start, and an operator accepted that with `--accept-loss`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AcceptedLoss {
+    /// RFC 3339.
+    pub accepted_at: String,
+    pub commits: u64,
+    pub events: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -288,4 +299,7 @@ pub struct ReconciliationCheck {
     /// Known and allowed part of the difference: what is on its way.
     pub in_flight: String,
     pub ties_out: bool,
+    /// What the check leaves out, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }

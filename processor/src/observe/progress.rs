@@ -62,6 +62,7 @@ pub struct Standing {
     pub windows_open: u64,
     pub exceptions_open: u64,
     pub identities: u64,
+    pub accepted_loss_events: u64,
     pub is_stopped: bool,
     pub submit_depth: usize,
     pub commit_depth: usize,
@@ -75,6 +76,7 @@ pub fn standing(standing: &Standing) {
     gauge!(metric::WINDOWS_OPEN.name).set(f64_of(standing.windows_open));
     gauge!(metric::EXCEPTIONS_OPEN.name).set(f64_of(standing.exceptions_open));
     gauge!(metric::IDENTITIES.name).set(f64_of(standing.identities));
+    gauge!(metric::ACCEPTED_LOSS_EVENTS.name).set(f64_of(standing.accepted_loss_events));
     gauge!(metric::PARTITION_POISONED.name).set(if standing.is_stopped { 1.0 } else { 0.0 });
     gauge!(metric::CHANNEL_DEPTH.name, "channel" => "submit").set(f64_of(standing.submit_depth as u64));
     gauge!(metric::CHANNEL_DEPTH.name, "channel" => "commit").set(f64_of(standing.commit_depth as u64));
@@ -84,6 +86,34 @@ pub fn standing(standing: &Standing) {
 
 /// Gauges are floats by the exposition format; counts stay exact up to 2^53.
 #[allow(clippy::cast_precision_loss)]
-fn f64_of(count: u64) -> f64 {
+pub(super) fn f64_of(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_that_is_well_never_shows_is_shown() {
+        let recorder = metric::recorder(&[]).expect("buckets are given");
+        let _here = metrics::set_default_local_recorder(&recorder);
+        let unwell = Standing {
+            accepted_loss_events: 2,
+            is_stopped: true,
+            submit_depth: 3,
+            commit_depth: 4,
+            ..Standing::default()
+        };
+        standing(&unwell);
+        let text = recorder.handle().render();
+        for line in [
+            "tidemark_accepted_loss_events 2",
+            "tidemark_partition_poisoned 1",
+            "tidemark_channel_depth{channel=\"submit\"} 3",
+            "tidemark_channel_depth{channel=\"commit\"} 4",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
 }

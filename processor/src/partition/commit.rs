@@ -26,7 +26,7 @@ use crate::store::codec::{
     receipt_key, sequence_from, sequence_key, series_key, summary_key, time_key, timer_key, window_key,
 };
 use crate::store::{
-    Identities, KeyValue, Keyspace, StoreError, Testimony, Witness, WitnessError, WriteBatch,
+    Identities, KeyValue, Keyspace, Store, StoreError, Testimony, Witness, WitnessError, WriteBatch,
 };
 
 /// Where a source stands: a name that is stable across runs, and bytes that only the source understands.
@@ -56,7 +56,7 @@ pub struct Taken {
 
 /// The state of one partition and the only writer to it.
 pub struct Partition {
-    pub(super) store: Arc<dyn KeyValue>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) identities: Identities,
     pub(super) witness: Witness,
     pub(super) working: Working,
@@ -77,6 +77,8 @@ struct Staged {
     batch: WriteBatch,
     changes: Changes,
     archive_blocks: u32,
+    /// Events that waited, were counted as exceptions when they came, and are counted now.
+    replayed: u64,
 }
 
 impl Partition {
@@ -134,8 +136,6 @@ impl Partition {
         let block = &prepared.block;
         let remembered = self.look_up(prepared)?;
         let watermark = self.watermark_after(prepared);
-        count_rejections(&mut self.working, block);
-        self.exceptions.reject(&*self.store, &mut staged.batch, block)?;
         let ready = Prepared { block, resolved: &prepared.resolved, remembered: &remembered };
         let (mut fates, mut done, mut told, mut resolved_told) = (Fates::default(), 0, 0, 0);
         loop {
@@ -153,7 +153,7 @@ impl Partition {
             self.stage_archive(prepared, &fates, done, staged);
             if !block.replays.is_empty() {
                 let resolved = &fates.resolved[resolved_told..];
-                count_replayed(&mut self.working, block, resolved);
+                staged.replayed += count_replayed(&mut self.working, block, resolved);
                 self.exceptions.resolve(&*self.store, &mut staged.batch, block, resolved)?;
                 resolved_told = fates.resolved.len();
             }
@@ -166,6 +166,9 @@ impl Partition {
             self.commit(std::mem::take(staged), now)?;
             *staged = self.staged();
         }
+        // Rejected inputs have no identity by which they were recognised when read again: they come with the position.
+        count_rejections(&mut self.working, block);
+        self.exceptions.reject(&*self.store, &mut staged.batch, block)?;
         if let Some(position) = &prepared.position {
             staged.batch.put(Keyspace::Position, position.source.as_bytes(), &position.bytes);
         }
@@ -297,6 +300,23 @@ impl Partition {
         })
     }
 
+    /// Keeps a fact about the store itself.
+    ///
+    /// # Errors
+    /// As [`Partition::take`].
+    pub(super) fn put_fact(
+        &mut self,
+        name: &[u8],
+        fact: &[u8],
+        now: ReceiveTime,
+    ) -> Result<(), PartitionError> {
+        self.guarded(|partition| {
+            let mut staged = Staged::default();
+            staged.batch.put(Keyspace::Meta, name, fact);
+            partition.commit(staged, now)
+        })
+    }
+
     /// Replaces archived blocks by the file that now holds them.
     ///
     /// # Errors
@@ -326,16 +346,16 @@ impl Partition {
     }
 
     /// Counts the commit: what the counts were before it, and what it added.
-    fn tell(&mut self, changes: &Changes, took: std::time::Duration) {
+    fn tell(&mut self, changes: &Changes, replayed: u64, took: std::time::Duration) {
         let (now, before) =
             (self.working.progress.counts, std::mem::replace(&mut self.told, self.working.progress.counts));
         crate::observe::committed(&crate::observe::Commit {
-            accepted: now.counted.saturating_sub(before.counted),
+            // Each event has one fate, that of the commit that received it.
+            accepted: now.counted - before.counted - replayed,
             duplicate: now.again - before.again,
             conflict: now.conflicts - before.conflicts,
             rejected: now.rejected - before.rejected,
-            // A replay takes out what waited.
-            exception: (now.exceptions - now.conflicts).saturating_sub(before.exceptions - before.conflicts),
+            exception: now.exceptions - now.conflicts + replayed - (before.exceptions - before.conflicts),
             closed: changes.closed as u64,
             adjusted: changes.adjusted as u64,
             rated: changes.rated.len() as u64,
@@ -345,8 +365,15 @@ impl Partition {
     }
 
     /// Keeps the events of this part of the block that were seen for the first time.
-    fn stage_archive(&self, prepared: &PreparedBlock, fates: &Fates, from: usize, staged: &mut Staged) {
-        let Some(compressed) = &prepared.archive else { return };
+    fn stage_archive(&mut self, prepared: &PreparedBlock, fates: &Fates, from: usize, staged: &mut Staged) {
+        let Some(compressed) = &prepared.archive else {
+            // A replayed event was kept when it came, or counted here then.
+            if prepared.block.replays.is_empty() {
+                let kept = fates.events[from..].iter().filter(|fate| is_kept(**fate)).count();
+                self.working.progress.counts.unarchived += kept as u64;
+            }
+            return;
+        };
         let kept: Vec<Option<Fate>> = (0..prepared.block.len())
             .map(|event| fates.events.get(event).copied().filter(|fate| event >= from && is_kept(*fate)))
             .collect();
@@ -377,7 +404,7 @@ impl Partition {
         self.identities.committed(commit, &fresh)?;
         self.exceptions.committed();
         trim(&mut self.working);
-        self.tell(&staged.changes, started.elapsed());
+        self.tell(&staged.changes, staged.replayed, started.elapsed());
         Ok(())
     }
 }

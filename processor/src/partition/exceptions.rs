@@ -224,7 +224,9 @@ pub fn exception_row(store: &dyn KeyValue, id: &RecordId) -> Result<Option<v1::E
     record.map(Some).map_err(|error| undecodable(Keyspace::Exception, id.0.as_bytes(), &error))
 }
 
-fn parked_id(block: &EventBlock, event: usize, kind: ExceptionKind, meter: Option<&MeterId>) -> RecordId {
+/// The exception of an event that waits, or of one of its meters that waits alone.
+#[must_use]
+pub fn parked_id(block: &EventBlock, event: usize, kind: ExceptionKind, meter: Option<&MeterId>) -> RecordId {
     let (identity, digest) = (block.identities[event].0.to_be_bytes(), block.digests[event].0.to_be_bytes());
     let meter = meter.map_or("", MeterId::as_str);
     record_id("ex", &[kind.name().as_bytes(), &identity, &digest, meter.as_bytes()])

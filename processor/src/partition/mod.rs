@@ -15,10 +15,12 @@ mod load;
 mod open;
 mod prepare;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use commit::{Partition, PartitionError, Position, Taken, sequence_of};
-pub use exceptions::exception_row;
+pub use exceptions::{exception_row, parked_id};
 pub use load::{decode as decode_row, load_all, undecodable};
-pub use open::{OpenError, Options};
+pub use open::{AcceptedLoss, OpenError, Options, accepted_losses, progress};
 pub use prepare::{Damaged, PreparedBlock, Preparer, RawBlock, Waiting};
 pub use run::{Busy, Handle, Heads, Input, Reply, Snapshot};

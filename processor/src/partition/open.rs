@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tidemark_core::identity::DeploymentKey;
 use tidemark_core::state::{OpenPosting, PostingId, Progress};
 use tidemark_core::terms::{Terms, TermsError};
@@ -19,14 +20,15 @@ use crate::catalog;
 use crate::meter::MeterMistake;
 use crate::store::codec::timer_from;
 use crate::store::{
-    Identities, KeyValue, Keyspace, Missing, Rocks, Settings, StoreError, Testimony, Witness, WitnessError,
-    WriteBatch, check,
+    Identities, KeyValue, Keyspace, Missing, Rocks, Settings, Store, StoreError, Testimony, Witness,
+    WitnessError, WriteBatch, check,
 };
 
 /// Rows of [`Keyspace::Meta`] and [`Keyspace::Partition`].
 pub(super) const PROGRESS: &[u8] = b"progress";
 pub(super) const CATALOG_VERSION: &[u8] = b"catalog_version";
 const DEPLOYMENT_KEY: &[u8] = b"deployment_key";
+const ACCEPTED_LOSSES: &[u8] = b"accepted_losses";
 
 /// Where and how to open.
 #[derive(Clone, Debug)]
@@ -78,35 +80,31 @@ impl Partition {
         make: impl FnOnce(DeploymentKey) -> Result<Preparer, Vec<MeterMistake>>,
         now: ReceiveTime,
     ) -> Result<Self, OpenError> {
-        let store: Arc<dyn KeyValue> = Arc::new(Rocks::open(&options.root, &options.settings)?);
+        let store: Arc<dyn Store> = Arc::new(Rocks::open(&options.root, &options.settings)?);
         let (witness, testimony) = Witness::open(&options.root.join("witness"))?;
         let preparer = Arc::new(make(deployment_key(&*store)?).map_err(OpenError::Meters)?);
         let mut partition = Self::over(store, &options.settings, witness, Arc::clone(&preparer))?;
         let progress = partition.working.progress;
         let state =
             Testimony { commit: progress.commits, events: progress.counts.counted, at_micros: now.micros() };
-        if !options.accept_loss {
-            check(testimony, state)?;
-        } else if let Err(missing) = check(testimony, state) {
-            tracing::error!(%missing, "starting without acknowledged commits, as ordered by --accept-loss");
-            // The witness must not testify against the commits that follow.
-            partition.working.progress.commits = missing.witnessed.commit;
+        if let Err(missing) = check(testimony, state) {
+            if !options.accept_loss {
+                return Err(missing.into());
+            }
+            partition.accept(&missing, now)?;
         }
         partition.put_in_force(files, preparer, now)?;
         Ok(partition)
     }
 
-    fn over(
-        store: Arc<dyn KeyValue>,
+    pub(super) fn over(
+        store: Arc<dyn Store>,
         settings: &Settings,
         witness: Witness,
         preparer: Arc<Preparer>,
     ) -> Result<Self, OpenError> {
         let key = deployment_key(&*store)?;
-        let progress = match store.get(Keyspace::Partition, PROGRESS)? {
-            Some(bytes) => decode(Keyspace::Partition, PROGRESS, &bytes)?,
-            None => Progress::default(),
-        };
+        let progress = progress(&*store)?;
         let mut working = Working::new(key, progress);
         for key in load_all(&*store, Keyspace::Timer)?.keys() {
             let timer = timer_from(key).map_err(|damaged| undecodable(Keyspace::Timer, key, &damaged))?;
@@ -168,6 +166,21 @@ impl Partition {
         Ok(self.adopt(preparer, &text, now)?)
     }
 
+    /// Goes on without the commits that are missing, and keeps a record of it for good.
+    fn accept(&mut self, missing: &Missing, now: ReceiveTime) -> Result<(), OpenError> {
+        tracing::error!(%missing, "starting without acknowledged commits, as ordered by --accept-loss");
+        // The witness must not testify against the commits that follow.
+        self.working.progress.commits = missing.witnessed.commit;
+        let mut losses = accepted_losses(&*self.store)?;
+        losses.push(AcceptedLoss {
+            accepted_at_micros: now.micros(),
+            commits: missing.commits(),
+            events: missing.events(),
+        });
+        let losses = serde_json::to_vec(&losses).expect("numbers always serialize");
+        Ok(self.put_fact(ACCEPTED_LOSSES, &losses, now)?)
+    }
+
     fn catalog_in_force(&self) -> Result<Option<(String, Terms)>, OpenError> {
         let Some(version) = self.store.get(Keyspace::Meta, CATALOG_VERSION)? else { return Ok(None) };
         let Some(text) = self.store.get(Keyspace::Catalog, &version)? else {
@@ -181,7 +194,7 @@ impl Partition {
     }
 
     #[must_use]
-    pub fn store(&self) -> Arc<dyn KeyValue> {
+    pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
     }
 
@@ -199,8 +212,36 @@ impl Partition {
     }
 }
 
+/// Acknowledged commits that were missing when an operator started all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedLoss {
+    pub accepted_at_micros: i64,
+    pub commits: u64,
+    pub events: u64,
+}
+
+/// Every loss that was accepted since the store was made, oldest first.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn accepted_losses(store: &dyn KeyValue) -> Result<Vec<AcceptedLoss>, StoreError> {
+    let Some(bytes) = store.get(Keyspace::Meta, ACCEPTED_LOSSES)? else { return Ok(Vec::new()) };
+    serde_json::from_slice(&bytes).map_err(|error| undecodable(Keyspace::Meta, ACCEPTED_LOSSES, &error))
+}
+
+/// Where the partition stands, as of its last commit.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn progress(store: &dyn KeyValue) -> Result<Progress, StoreError> {
+    match store.get(Keyspace::Partition, PROGRESS)? {
+        Some(bytes) => decode(Keyspace::Partition, PROGRESS, &bytes),
+        None => Ok(Progress::default()),
+    }
+}
+
 /// The deployment's secret, made on the first start. It never leaves the store.
-fn deployment_key(store: &dyn KeyValue) -> Result<DeploymentKey, OpenError> {
+pub(super) fn deployment_key(store: &dyn Store) -> Result<DeploymentKey, OpenError> {
     if let Some(bytes) = store.get(Keyspace::Meta, DEPLOYMENT_KEY)? {
         let key = bytes.first_chunk::<16>().filter(|_| bytes.len() == 16);
         let key = key.ok_or_else(|| undecodable(Keyspace::Meta, DEPLOYMENT_KEY, &"it is not 16 bytes"))?;

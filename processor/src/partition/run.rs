@@ -64,7 +64,10 @@ pub struct Handle {
 pub struct Snapshot {
     pub progress: tidemark_core::state::Progress,
     pub watermark: Option<EventTime>,
+    /// Windows with usage that is not reported yet.
     pub windows_open: usize,
+    /// What falls due as the watermark goes on: these windows, ends of billing periods, journal entries.
+    pub timers: usize,
     pub open_exceptions: u64,
     /// Why it stopped, when it has.
     pub stopped: Option<String>,
@@ -240,7 +243,8 @@ fn snapshot_of(partition: &Partition) -> Snapshot {
     Snapshot {
         progress: working.progress,
         watermark: working.progress.watermark(partition.terms().timing().disorder_micros),
-        windows_open: working.timers.len(),
+        windows_open: working.timers.windows(),
+        timers: working.timers.len(),
         open_exceptions: partition.open_exceptions(),
         stopped: partition.stopped.clone(),
     }

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use tidemark_core::terms::{Terms, TermsError};
 use tidemark_schemas::catalog::Catalog;
+use tidemark_schemas::time::ReceiveTime;
 
 use super::intake::Intake;
 use super::outgoing::OutboxRows;
@@ -15,8 +16,8 @@ use crate::clock;
 use crate::config::{Archive, Config};
 use crate::ingest_plan::IngestPlan;
 use crate::meter::MeterMistake;
-use crate::partition::{Handle, Input, OpenError, Options, Partition, Preparer};
-use crate::store::KeyValue;
+use crate::partition::{Handle, Input, OpenError, Options, Partition, Preparer, accepted_losses};
+use crate::store::Store;
 
 /// Why the engine does not start, or does not take a catalog.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +40,10 @@ pub enum EngineError {
 pub struct Engine {
     pub handle: Handle,
     pub intake: Intake,
-    pub store: Arc<dyn KeyValue>,
+    pub store: Arc<dyn Store>,
     pub archive_folder: Option<PathBuf>,
+    /// Acknowledged events that are gone, as operators have accepted.
+    pub accepted_loss_events: u64,
     archiver: Option<Archiver>,
     catalog_folder: PathBuf,
     partition: JoinHandle<Partition>,
@@ -65,19 +68,35 @@ impl Engine {
             |key| Ok(Preparer::new(Arc::clone(&terms), IngestPlan::new(&terms.catalog, key)?, key, archives));
         let partition = Partition::open(&options, &files, make, clock::now())?;
         let store = partition.store();
+        let losses = accepted_losses(&*store).map_err(OpenError::from)?;
+        for loss in &losses {
+            let accepted_at = ReceiveTime::from_micros(loss.accepted_at_micros);
+            tracing::warn!(%accepted_at, loss.commits, loss.events, "acknowledged events were accepted as lost");
+        }
+        let accepted_loss_events = losses.iter().map(|loss| loss.events).sum();
         let archiver =
-            archive_folder.as_ref().map(|folder| Archiver::new(Arc::clone(&store), folder)).transpose()?;
+            archive_folder.as_ref().map(|folder| Archiver::new(store.clone(), folder)).transpose()?;
         let preparer = Arc::clone(partition.preparer());
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let (intake, preparing) = Intake::start(preparer, threads);
         let (handle, partition) = Handle::start(partition, clock::now);
         let catalog_folder = config.catalog_dir.clone();
-        Ok(Self { handle, intake, store, archive_folder, archiver, catalog_folder, partition, preparing })
+        Ok(Self {
+            handle,
+            intake,
+            store,
+            archive_folder,
+            accepted_loss_events,
+            archiver,
+            catalog_folder,
+            partition,
+            preparing,
+        })
     }
 
     #[must_use]
     pub fn outbox(&self) -> OutboxRows {
-        OutboxRows::new(Arc::clone(&self.store), self.handle.clone())
+        OutboxRows::new(self.store.clone(), self.handle.clone())
     }
 
     /// Writes archive files while enough events wait for one; with `flush` until none waits. Answers how many.

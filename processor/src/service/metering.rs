@@ -27,7 +27,7 @@ use crate::http::metering::{
     ExceptionFilter, ExceptionPage, Fate, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation,
     ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
 };
-use crate::observe;
+use crate::observe::{self, Attempt};
 use crate::partition::{Input, PartitionError, RawBlock, Taken};
 use crate::store::{KeyValue, Keyspace};
 
@@ -96,7 +96,6 @@ impl Metering for MeteringService {
         if self.engine.intake.try_submit(raw, next).is_err() {
             return Box::pin(async { Err(Unavailable::Busy { retry_after: RETRY_AFTER }) });
         }
-        observe::batch_received(events.iter().map(Bytes::len).sum());
         Box::pin(async move {
             let answer: Result<Taken, Arc<PartitionError>> =
                 receiver.await.map_err(|_| stopped(&"the partition is gone"))?;
@@ -182,10 +181,7 @@ impl Metering for MeteringService {
 
     fn reconciliation(&self, scope: &Scope) -> Pending<Reconciliation> {
         let scope = scope.clone();
-        self.read(move |engine| {
-            let progress = engine.handle.snapshot().progress;
-            super::reconcile(&*engine.store, &progress, engine.archive_folder.is_some(), &scope)
-        })
+        self.read(move |engine| super::reconcile(&*engine.store, &scope))
     }
 
     fn metrics(&self) -> String {
@@ -196,6 +192,7 @@ impl Metering for MeteringService {
             exceptions_open: snapshot.open_exceptions,
             identities: snapshot.progress.counts.counted + snapshot.progress.counts.exceptions
                 - snapshot.progress.counts.conflicts,
+            accepted_loss_events: self.engine.accepted_loss_events,
             is_stopped: snapshot.stopped.is_some(),
             submit_depth: self.engine.intake.waiting(),
             commit_depth: self.engine.handle.waiting(),
@@ -279,8 +276,12 @@ fn acknowledge(
         results.push(AcknowledgementResult { record: answer.record, status });
     }
     if !receipts.is_empty() {
+        let is_accepted = |receipt: &&Receipt| matches!(receipt.outcome, receipt::Outcome::Accepted { .. });
+        let accepted = receipts.iter().filter(is_accepted).count() as u64;
+        let attempt = Attempt { accepted, refused: receipts.len() as u64 - accepted, ..Attempt::default() };
         let committed = engine.handle.ask(|reply| Input::Receive(receipts, reply));
         committed.ok_or("the partition is gone")?.map_err(|error| error.to_string())?;
+        observe::attempted(Destination::Billing, attempt);
     }
     Ok(results)
 }

@@ -9,6 +9,8 @@ mod outgoing;
 mod reconcile;
 mod records;
 mod replay;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod usage;
 

@@ -1,32 +1,32 @@
 //! Do the totals tie out? Events received, kept and counted; amounts rated, billed and booked. It reports; it never repairs.
+//!
+//! Keeps: everything is read as of one commit, so that a difference is one, and not the commit that came in between.
 
 use std::collections::BTreeMap;
 
-use tidemark_core::state::{OpenPosting, Progress};
+use tidemark_core::state::{Counts, OpenPosting};
 use tidemark_schemas::outbox::Destination;
+use tidemark_schemas::time::ReceiveTime;
 use tidemark_schemas::wire::v1;
 
 use super::records::{each_row, is_in_scope, parse, receipt};
 use crate::archive::{ArchiveError, archived_events};
 use crate::config::Scope;
-use crate::http::metering::{Reconciliation, ReconciliationCheck};
-use crate::partition::decode_row;
-use crate::store::{KeyValue, Keyspace, StoreError};
+use crate::http::metering::{AcceptedLoss, Reconciliation, ReconciliationCheck};
+use crate::partition::{self, accepted_losses, decode_row, progress};
+use crate::store::{KeyValue, Keyspace, Store, StoreError};
 
 /// All checks that the scope allows: a tenant sees that its lines are billed, an operator sees everything.
 ///
 /// # Errors
 /// [`ArchiveError`] when the store or an archived block cannot be read.
-pub fn reconcile(
-    store: &dyn KeyValue,
-    progress: &Progress,
-    archives: bool,
-    scope: &Scope,
-) -> Result<Reconciliation, ArchiveError> {
+pub fn reconcile(store: &dyn Store, scope: &Scope) -> Result<Reconciliation, ArchiveError> {
+    let snapshot = store.snapshot();
+    let store = &*snapshot;
     let mut checks = Vec::new();
     let rated = rated_totals(store, scope)?;
     if *scope == Scope::Every {
-        let counts = progress.counts;
+        let counts = progress(store)?.counts;
         let sum = counts.counted + counts.again + counts.rejected + counts.exceptions;
         checks.push(check(
             "received = counted + again + rejected + exceptions",
@@ -35,10 +35,7 @@ pub fn reconcile(
             sum,
             0,
         ));
-        if archives {
-            let kept = counts.counted + counts.exceptions - counts.conflicts;
-            checks.push(check("archived = counted + waiting", "events", archived_events(store)?, kept, 0));
-        }
+        checks.push(archived(&counts, archived_events(store)?));
         let (entries, open) = booked_totals(store)?;
         for currency in rated.keys().chain(entries.keys()).collect::<std::collections::BTreeSet<_>>() {
             let rated = rated.get(currency).copied().unwrap_or_default();
@@ -69,7 +66,29 @@ pub fn reconcile(
             totals.waiting,
         ));
     }
-    Ok(Reconciliation { ties_out: checks.iter().all(|check| check.ties_out), checks })
+    let accepted_losses = if *scope == Scope::Every { accepted(store)? } else { Vec::new() };
+    Ok(Reconciliation { ties_out: checks.iter().all(|check| check.ties_out), checks, accepted_losses })
+}
+
+fn accepted(store: &dyn KeyValue) -> Result<Vec<AcceptedLoss>, StoreError> {
+    let shown = |loss: &partition::AcceptedLoss| AcceptedLoss {
+        accepted_at: ReceiveTime::from_micros(loss.accepted_at_micros).to_string(),
+        commits: loss.commits,
+        events: loss.events,
+    };
+    Ok(accepted_losses(store)?.iter().map(shown).collect())
+}
+
+/// Events that came while the archive was off are in no archive, and never will be.
+fn archived(counts: &Counts, archived: u64) -> ReconciliationCheck {
+    let first_seen = counts.counted + counts.exceptions - counts.conflicts;
+    let expected = first_seen.saturating_sub(counts.unarchived);
+    let mut check = check("archived = counted + waiting", "events", archived, expected, 0);
+    if counts.unarchived > 0 {
+        let unarchived = counts.unarchived;
+        check.note = Some(format!("{unarchived} events came while the archive was off; no archive has them"));
+    }
+    check
 }
 
 /// By ISO 4217 code.
@@ -152,5 +171,6 @@ fn amounts(name: &str, unit: &str, left: i128, right: i128, in_flight: i128) -> 
         difference: difference.to_string(),
         in_flight: in_flight.to_string(),
         ties_out: difference == in_flight,
+        note: None,
     }
 }

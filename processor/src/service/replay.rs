@@ -1,4 +1,7 @@
 //! Books what waited, after its cause was mended: the catalog knows the subject now, the price exists, the time has come.
+//!
+//! Keeps: memory is bounded by one page, however much waits; what a replay leaves waiting is not met again in the same
+//! replay, because exceptions are selected as of its beginning.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,19 +10,30 @@ use tidemark_core::batch::ReplayOf;
 use tidemark_core::changes::Fate;
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
 use tidemark_schemas::ids::{MeterId, TenantId};
+use tidemark_schemas::limits::REQUEST_BYTES_MAX;
 use tidemark_schemas::summary::RecordId;
 use tidemark_schemas::wire::v1;
 
 use super::intake::Intake;
-use super::records::{each_row, is_in_scope, parse, record};
+use super::records::{is_in_scope, parse, record};
 use crate::clock;
 use crate::config::Scope;
 use crate::http::metering::{ReplayReport, ReplaySelection};
 use crate::partition::{Handle, Input, PartitionError, Waiting};
-use crate::store::{KeyValue, Keyspace, StoreError};
+use crate::store::{KeyValue, Keyspace, Store, StoreError};
 
-/// Events replayed in one commit.
-const REPLAYED_AT_ONCE_MAX: usize = 8_192;
+/// Exceptions read at once: 64 of the largest are 4 MiB.
+const ROWS_PER_READ: usize = 64;
+
+/// How much is read before it is replayed.
+#[derive(Clone, Copy)]
+struct Bounds {
+    events: usize,
+    bytes: usize,
+}
+
+/// About as much as one request may bring.
+const PAGE: Bounds = Bounds { events: 8_192, bytes: REQUEST_BYTES_MAX };
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -36,53 +50,95 @@ pub enum ReplayError {
 /// # Errors
 /// [`ReplayError`]; what was reported as resolved before is durable.
 pub fn replay(
-    store: &dyn KeyValue,
+    store: &dyn Store,
     handle: &Handle,
     intake: &Intake,
     scope: &Scope,
     selection: &ReplaySelection,
 ) -> Result<ReplayReport, ReplayError> {
-    let by_tenant = select(store, scope, selection)?;
+    let snapshot = store.snapshot();
+    let mut pages = Pages::new(&*snapshot, scope, selection, PAGE);
     let mut report = ReplayReport { selected: 0, resolved: 0, waiting: 0 };
-    for (tenant, waiting) in by_tenant {
-        for part in waiting.chunks(REPLAYED_AT_ONCE_MAX) {
+    while let Some(page) = pages.next_page()? {
+        for (tenant, waiting) in page {
             // The clock's word now: a time that was in the future may have come.
-            let prepared = intake.preparer().prepare_replay(&tenant, clock::now(), part);
+            let prepared = intake.preparer().prepare_replay(&tenant, clock::now(), &waiting);
             let taken =
                 handle.ask(|reply| Input::Block(Box::new(prepared), reply)).ok_or(ReplayError::Gone)??;
             let resolved = taken.fates.events.iter().filter(|fate| **fate == Fate::Counted).count() as u64;
-            report.selected += part.len() as u64;
+            report.selected += waiting.len() as u64;
             report.resolved += resolved;
-            report.waiting += part.len() as u64 - resolved;
+            report.waiting += waiting.len() as u64 - resolved;
         }
     }
     Ok(report)
 }
 
-fn select(
-    store: &dyn KeyValue,
-    scope: &Scope,
-    selection: &ReplaySelection,
-) -> Result<BTreeMap<TenantId, Vec<Waiting>>, StoreError> {
-    let mut selected: BTreeMap<TenantId, Vec<Waiting>> = BTreeMap::new();
-    let mut add = |found: v1::ExceptionRecord| {
-        if let Some((tenant, waiting)) = replayable(scope, found) {
-            selected.entry(tenant).or_default().push(waiting);
-        }
-    };
-    for id in &selection.ids {
-        record(store, Keyspace::Exception, id.as_bytes())?.into_iter().for_each(&mut add);
+/// What a selection finds, by tenant, a bounded part at a time.
+struct Pages<'a> {
+    store: &'a dyn KeyValue,
+    scope: &'a Scope,
+    selection: &'a ReplaySelection,
+    bounds: Bounds,
+    /// Ids of the selection that were looked up.
+    ids_done: usize,
+    /// Where to read on among all exceptions; `None` at their end.
+    from: Option<Vec<u8>>,
+}
+
+type Page = BTreeMap<TenantId, Vec<Waiting>>;
+
+impl<'a> Pages<'a> {
+    fn new(
+        store: &'a dyn KeyValue,
+        scope: &'a Scope,
+        selection: &'a ReplaySelection,
+        bounds: Bounds,
+    ) -> Self {
+        // With ids, only those.
+        let from = selection.ids.is_empty().then(Vec::new);
+        Self { store, scope, selection, bounds, ids_done: 0, from }
     }
-    if selection.ids.is_empty() {
-        each_row(store, Keyspace::Exception, &[], None, |key, value| {
-            let found: v1::ExceptionRecord = parse(Keyspace::Exception, key, value)?;
-            if selection.kind.as_ref().is_none_or(|kind| *kind == found.kind) {
-                add(found);
+
+    /// The next page that has something; `None` when nothing is left.
+    fn next_page(&mut self) -> Result<Option<Page>, StoreError> {
+        let (mut page, mut events, mut bytes) = (Page::new(), 0, 0);
+        while events < self.bounds.events && bytes < self.bounds.bytes {
+            let Some(found) = self.read()? else { break };
+            for (tenant, waiting) in found.into_iter().filter_map(|found| replayable(self.scope, found)) {
+                (events, bytes) = (events + 1, bytes + waiting.payload.len());
+                page.entry(tenant).or_default().push(waiting);
             }
-            Ok(true)
-        })?;
+        }
+        Ok((!page.is_empty()).then_some(page))
     }
-    Ok(selected)
+
+    /// The next few exceptions of the selection, in whatever state; `None` at the end.
+    fn read(&mut self) -> Result<Option<Vec<v1::ExceptionRecord>>, StoreError> {
+        let mut ids = self.selection.ids[self.ids_done..].iter().take(ROWS_PER_READ).peekable();
+        if ids.peek().is_some() {
+            let found =
+                ids.filter_map(|id| record(self.store, Keyspace::Exception, id.as_bytes()).transpose());
+            let found = found.collect::<Result<Vec<_>, _>>()?;
+            self.ids_done = (self.ids_done + ROWS_PER_READ).min(self.selection.ids.len());
+            return Ok(Some(found));
+        }
+        let Some(from) = self.from.take() else { return Ok(None) };
+        let rows = self.store.scan(Keyspace::Exception, &from, None, ROWS_PER_READ)?;
+        self.from = rows.last().filter(|_| rows.len() == ROWS_PER_READ).map(|last| {
+            let mut next = last.key.clone();
+            next.push(0);
+            next
+        });
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            let record: v1::ExceptionRecord = parse(Keyspace::Exception, &row.key, &row.value)?;
+            if self.selection.kind.as_ref().is_none_or(|kind| *kind == record.kind) {
+                found.push(record);
+            }
+        }
+        Ok(Some(found))
+    }
 }
 
 fn replayable(scope: &Scope, found: v1::ExceptionRecord) -> Option<(TenantId, Waiting)> {
@@ -94,4 +150,69 @@ fn replayable(scope: &Scope, found: v1::ExceptionRecord) -> Option<(TenantId, Wa
     let meter = found.meter.as_deref().and_then(|meter| MeterId::new(meter).ok());
     let of = ReplayOf { exception: RecordId(found.id), meter };
     Some((TenantId::new(&found.tenant).ok()?, Waiting { of, payload: found.payload.into_bytes() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Memory, WriteBatch};
+    use tidemark_schemas::exception::ExceptionRecord;
+    use tidemark_schemas::time::ReceiveTime;
+
+    /// `count` open exceptions of two tenants, of 100 bytes each, every tenth resolved.
+    fn store(count: usize) -> Memory {
+        let (store, mut batch) = (Memory::new(), WriteBatch::new());
+        for number in 0..count {
+            let tenant = if number % 2 == 0 { "even" } else { "odd" };
+            let status = if number % 10 == 9 { ExceptionStatus::Resolved } else { ExceptionStatus::Open };
+            let record = ExceptionRecord {
+                id: RecordId(format!("ex_{number:05}")),
+                kind: ExceptionKind::UnmappedSubject,
+                tenant: TenantId::new(tenant).expect("a name"),
+                reason: String::new(),
+                meter: None,
+                customer: None,
+                event: None,
+                received_at: ReceiveTime::from_micros(0),
+                payload: vec![b'x'; 100],
+                origin: String::new(),
+                status,
+            };
+            batch.put(
+                Keyspace::Exception,
+                record.id.0.as_bytes(),
+                &v1::to_bytes(&v1::ExceptionRecord::from(&record)),
+            );
+        }
+        store.commit(batch).expect("no fault");
+        store
+    }
+
+    /// Exceptions on each page, and all of them once.
+    fn check(selection: &ReplaySelection, bounds: Bounds, expected_pages: &[usize]) {
+        let store = store(1_000);
+        let mut pages = Pages::new(&store, &Scope::Every, selection, bounds);
+        let (mut sizes, mut seen) = (Vec::<usize>::new(), std::collections::BTreeSet::new());
+        while let Some(page) = pages.next_page().expect("readable") {
+            sizes.push(page.values().map(Vec::len).sum());
+            let ids = page.into_values().flatten().map(|waiting| waiting.of.exception.0);
+            ids.for_each(|id| assert!(seen.insert(id), "each once"));
+        }
+        assert_eq!(sizes, expected_pages, "{selection:?}");
+        assert_eq!(seen.len(), expected_pages.iter().sum::<usize>());
+    }
+
+    #[test]
+    fn a_replay_reads_a_bounded_page_at_a_time() {
+        let by_kind = |kind: &str| ReplaySelection { ids: Vec::new(), kind: Some(kind.into()) };
+        let unmapped = by_kind("unmapped_subject");
+        let large = Bounds { events: 10_000, bytes: 1_000_000 };
+        check(&unmapped, large, &[900]);
+        // A page ends with the read that fills it: 64 rows, of which 57 or 58 are open.
+        check(&unmapped, Bounds { events: 300, ..large }, &[346, 346, 208]);
+        check(&unmapped, Bounds { bytes: 30_000, ..large }, &[346, 346, 208]);
+        check(&by_kind("too_late"), large, &[]);
+        let ids = (0..200).map(|number| format!("ex_{number:05}")).chain(["unknown".into()]).collect();
+        check(&ReplaySelection { ids, kind: None }, Bounds { events: 100, ..large }, &[116, 64]);
+    }
 }

@@ -1,28 +1,30 @@
 //! From one event to the journal entry it is in, and from a journal entry back to its events.
+//!
+//! Keeps: everything is read as of one commit. An archived event is behind a window when it was counted there, at once or
+//! by a replay; what the catalog would make of an event that still waits is nobody's usage yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use tidemark_core::batch::EventBlock;
-use tidemark_core::record::record_id;
 use tidemark_core::resolve::{PlannedWindow, Resolved};
 use tidemark_core::state::{Window, WindowKey};
 use tidemark_core::step::evidence_digest;
-use tidemark_schemas::exception::ExceptionKind;
-use tidemark_schemas::ids::TenantId;
+use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
+use tidemark_schemas::ids::{MeterId, TenantId};
 use tidemark_schemas::outbox::Destination;
 use tidemark_schemas::summary::{Evidence, Span};
 use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1;
 
-use super::records::{each_row, is_in_scope, receipt, record};
+use super::records::{each_row, is_in_scope, parse, receipt, record};
 use crate::archive::{ArchiveError, ArchivedEvent, events_between, find_event};
 use crate::config::Scope;
 use crate::decode::envelope;
 use crate::http::metering::{EventTrace, PostingTrace, TracedEvent, TracedUsage};
-use crate::partition::{Preparer, decode_row, undecodable};
+use crate::partition::{Preparer, decode_row, parked_id, undecodable};
 use crate::store::codec::{entry_key, member_key, sequence_from, sequence_key, summary_key, window_key};
-use crate::store::{KeyValue, Keyspace, StoreError};
+use crate::store::{KeyValue, Keyspace, Store, StoreError};
 
 /// Events listed behind a journal entry; their number and digest cover all of them.
 const EVENTS_LISTED_MAX: usize = 1_000;
@@ -45,7 +47,7 @@ pub enum TraceError {
 /// # Errors
 /// [`TraceError`]
 pub fn trace_event(
-    store: &dyn KeyValue,
+    store: &dyn Store,
     preparer: &Preparer,
     archive: Option<&Path>,
     tenant: &TenantId,
@@ -53,26 +55,30 @@ pub fn trace_event(
     id: &str,
 ) -> Result<Option<EventTrace>, TraceError> {
     let folder = archive.ok_or(TraceError::NoArchive)?;
+    let snapshot = store.snapshot();
+    let store = &*snapshot;
     let Some(found) = find_event(store, folder, tenant.as_str(), source, id)? else { return Ok(None) };
     let (block, resolved) = preparer.resolve_again(tenant, std::slice::from_ref(&found.event));
+    let exceptions = exceptions_of(store, preparer, &block)?;
+    let waits = |meter: Option<&str>| {
+        exceptions.iter().any(|exception| is_open(exception) && exception.meter.as_deref() == meter)
+    };
+    let fate = if waits(None) { "waiting" } else { "counted" };
+    let counted = |meter: u16| !waits(None) && !waits(Some(meter_id(preparer, meter).as_str()));
     let mut usage = Vec::new();
-    for feed in &resolved.feeds {
+    for feed in resolved.feeds.iter().filter(|feed| counted(feed.meter)) {
         let window = &resolved.windows[feed.window as usize];
         if let Some(traced) = traced_usage(store, &resolved, window)? {
             usage.push(traced);
         }
     }
-    let exceptions = exceptions_of(store, preparer, &block)?;
-    let still_waits =
-        exceptions.iter().any(|exception| exception.status == "open" && exception.meter.is_none());
-    let fate = if still_waits { "waiting" } else { "counted" };
     Ok(Some(EventTrace {
         source: source.into(),
         id: id.into(),
         fate: fate.into(),
         archived_in: found.file,
         event: String::from_utf8_lossy(&found.event.raw).into_owned(),
-        usage: if still_waits { Vec::new() } else { usage },
+        usage,
         exceptions,
     }))
 }
@@ -135,19 +141,37 @@ fn exceptions_of(
     preparer: &Preparer,
     block: &EventBlock,
 ) -> Result<Vec<v1::ExceptionRecord>, StoreError> {
-    let (Some(identity), Some(digest)) = (block.identities.first(), block.digests.first()) else {
+    if block.is_empty() {
         return Ok(Vec::new());
-    };
-    let (identity, digest) = (identity.0.to_be_bytes(), digest.0.to_be_bytes());
+    }
     let mut found = Vec::new();
-    let meters = preparer.terms.catalog.meters.iter().map(|meter| meter.id.as_str());
-    for meter in std::iter::once("").chain(meters) {
-        for kind in ExceptionKind::ALL {
-            let id = record_id("ex", &[kind.name().as_bytes(), &identity, &digest, meter.as_bytes()]);
-            found.extend(record(store, Keyspace::Exception, id.0.as_bytes())?);
-        }
+    let meters = preparer.terms.catalog.meters.iter().map(|meter| Some(&meter.id));
+    for meter in std::iter::once(None).chain(meters) {
+        found.extend(exceptions_at(store, block, 0, meter)?);
     }
     Ok(found)
+}
+
+/// Exceptions of an event as a whole, or of one of its meters. A record keeps its id when a replay changes its kind.
+fn exceptions_at(
+    store: &dyn KeyValue,
+    block: &EventBlock,
+    event: usize,
+    meter: Option<&MeterId>,
+) -> Result<Vec<v1::ExceptionRecord>, StoreError> {
+    let ids = ExceptionKind::ALL.map(|kind| parked_id(block, event, kind, meter));
+    let keys: Vec<_> = ids.iter().map(|id| id.0.as_bytes()).collect();
+    let rows = keys.iter().zip(store.multi_get(Keyspace::Exception, &keys)?);
+    let found = rows.filter_map(|(key, row)| row.map(|row| parse(Keyspace::Exception, key, &row)));
+    found.collect()
+}
+
+fn is_open(exception: &v1::ExceptionRecord) -> bool {
+    exception.status == ExceptionStatus::Open.name()
+}
+
+fn meter_id(preparer: &Preparer, meter: u16) -> &MeterId {
+    &preparer.terms.meter(usize::from(meter)).id
 }
 
 /// A journal entry, the rated lines in it, and the events behind them, with the proof that these are all.
@@ -155,12 +179,14 @@ fn exceptions_of(
 /// # Errors
 /// [`TraceError`]
 pub fn trace_posting(
-    store: &dyn KeyValue,
+    store: &dyn Store,
     preparer: &Preparer,
     archive: Option<&Path>,
     scope: &Scope,
     id: &str,
 ) -> Result<Option<PostingTrace>, TraceError> {
+    let snapshot = store.snapshot();
+    let store = &*snapshot;
     let Some(entry_bytes) = store.get(Keyspace::JournalIndex, id.as_bytes())? else { return Ok(None) };
     let Some(place) = store.get(Keyspace::JournalIndex, &entry_bytes)? else { return Ok(None) };
     let Some(journal_entry) = record::<v1::JournalEntry>(store, Keyspace::Journal, &place)? else {
@@ -203,7 +229,7 @@ struct Behind {
     matches: bool,
 }
 
-/// Every archived event that feeds a window of these lines. The windows' evidence says whether any is missing or too many.
+/// Every archived event that was counted in a window of these lines. The windows' evidence says whether any is missing or too many.
 fn events_behind(
     store: &dyn KeyValue,
     preparer: &Preparer,
@@ -217,15 +243,20 @@ fn events_behind(
     let end = spans.iter().map(|span| span.end).max().unwrap_or(start);
     let wanted: BTreeSet<LineKey> =
         rated.iter().filter(|line| line.summary.evidence.events > 0).map(LineKey::of).collect();
-    let mut search = Search { preparer, wanted, found: BTreeMap::new(), listed: Vec::new(), total: 0 };
-    let mut waiting = Vec::new();
+    let mut search = Search { store, preparer, wanted, found: BTreeMap::new(), listed: Vec::new(), total: 0 };
+    let (mut read, mut taken) = (Vec::new(), Ok(()));
     events_between(store, folder, Span { start, end }, &mut |event| {
-        waiting.push(event.into_owned());
-        if waiting.len() == EVENTS_AT_ONCE {
-            search.take(&std::mem::take(&mut waiting));
+        read.push(event.into_owned());
+        if read.len() == EVENTS_AT_ONCE {
+            let events = std::mem::take(&mut read);
+            // After a failure the rest is only read: what walks the archive cannot be told to stop.
+            if taken.is_ok() {
+                taken = search.take(&events);
+            }
         }
     })?;
-    search.take(&waiting);
+    taken?;
+    search.take(&read)?;
     let mut matches = true;
     for (key, evidence) in &search.found {
         let bytes = store.get(Keyspace::Window, &window_key(*key))?;
@@ -259,6 +290,7 @@ impl LineKey {
 }
 
 struct Search<'a> {
+    store: &'a dyn KeyValue,
     preparer: &'a Preparer,
     wanted: BTreeSet<LineKey>,
     found: BTreeMap<WindowKey, Evidence>,
@@ -268,19 +300,24 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Looks at archived events, tenant by tenant.
-    fn take(&mut self, events: &[ArchivedEvent<'_>]) {
-        events.chunk_by(|a, b| a.tenant == b.tenant).for_each(|events| self.take_tenant(events));
+    fn take(&mut self, events: &[ArchivedEvent<'_>]) -> Result<(), StoreError> {
+        events.chunk_by(|a, b| a.tenant == b.tenant).try_for_each(|events| self.take_tenant(events))
     }
 
-    fn take_tenant(&mut self, events: &[ArchivedEvent<'_>]) {
-        let Some(tenant) = events.first().and_then(|event| TenantId::new(&event.tenant).ok()) else { return };
+    fn take_tenant(&mut self, events: &[ArchivedEvent<'_>]) -> Result<(), StoreError> {
+        let Some(tenant) = events.first().and_then(|event| TenantId::new(&event.tenant).ok()) else {
+            return Ok(());
+        };
         let (block, resolved) = self.preparer.resolve_again(&tenant, events);
         for (at, event) in resolved.events.iter().enumerate() {
             let feeds = &resolved.feeds[event.feeds.start as usize..event.feeds.end as usize];
+            let counted_at_once = events[block.places[at] as usize - 1].counted;
             let mut is_behind = false;
             for feed in feeds {
                 let window = &resolved.windows[feed.window as usize];
-                if self.is_wanted(&resolved, window) {
+                if self.is_wanted(&resolved, window)
+                    && self.is_counted(&block, at, counted_at_once, feed.meter)?
+                {
                     is_behind = true;
                     let evidence = self.found.entry(window.key).or_default();
                     evidence.events += 1;
@@ -299,6 +336,22 @@ impl Search<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Whether the event was counted for this meter. Of those that were counted at once, single meters may wait still.
+    fn is_counted(
+        &self,
+        block: &EventBlock,
+        event: usize,
+        counted_at_once: bool,
+        meter: u16,
+    ) -> Result<bool, StoreError> {
+        let waits = |meter| -> Result<bool, StoreError> {
+            Ok(exceptions_at(self.store, block, event, meter)?.iter().any(is_open))
+        };
+        let waits_whole = !counted_at_once && waits(None)?;
+        Ok(!waits_whole && !waits(Some(meter_id(self.preparer, meter)))?)
     }
 
     fn is_wanted(&self, resolved: &Resolved, window: &PlannedWindow) -> bool {

@@ -45,6 +45,8 @@ use super::{Format, times};
 #[derive(Clone, Debug)]
 pub struct Mapping {
     pub format: Format,
+    /// BLAKE3 of the file's text: another mapping makes other events of the same rows.
+    pub digest: [u8; 32],
     pub(super) delimiter: u8,
     pub(super) null: Vec<String>,
     pub(super) pattern: Option<regex::bytes::Regex>,
@@ -86,7 +88,7 @@ impl Mapping {
         let file: MappingFile = toml::from_str(text).map_err(|error| {
             invalid((error.span().map_or(0, |span| span.start), error.message().trim().to_owned()))
         })?;
-        file.checked().map_err(invalid)
+        file.checked(*blake3::hash(text.as_bytes()).as_bytes()).map_err(invalid)
     }
 }
 
@@ -107,7 +109,7 @@ struct MappingFile {
 
 impl MappingFile {
     /// What one key alone does not show: keys that do nothing in this format, and keys that it needs.
-    fn checked(self) -> Result<Mapping, (usize, String)> {
+    fn checked(self, digest: [u8; 32]) -> Result<Mapping, (usize, String)> {
         let format = *self.format.get_ref();
         let misplaced = |at: usize, key: &str, formats: &str| {
             Err((at, format!("`{key}` is only for {formats}; this mapping is for {}", format.name())))
@@ -144,6 +146,7 @@ impl MappingFile {
         }
         Ok(Mapping {
             format,
+            digest,
             delimiter: self.delimiter.map_or(b',', |delimiter| delimiter.into_inner().0),
             null: self.null.map(Spanned::into_inner).unwrap_or_default(),
             pattern: self.pattern.map(|pattern| pattern.into_inner().0),

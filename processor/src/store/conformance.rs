@@ -1,11 +1,11 @@
-//! Does a store keep the promises of [`KeyValue`]? The same questions for each implementation.
+//! Does a store keep the promises of [`Store`]? The same questions for each implementation.
 //!
 //! Deliberately absent: durability. Each implementation is crashed in its own way, in its own tests.
 
-use super::{KeyValue, Keyspace, Memory, StoreError, WriteBatch};
+use super::{Keyspace, Memory, Store, StoreError, WriteBatch};
 
 /// Asks everything; `store` must be new.
-pub(super) fn conformance(store: &dyn KeyValue) {
+pub(super) fn conformance(store: &dyn Store) {
     absent_is_none(store);
     scans_are_ordered_bounded_and_half_open(store);
     spaces_do_not_see_each_other(store);
@@ -14,20 +14,21 @@ pub(super) fn conformance(store: &dyn KeyValue) {
     multi_get_answers_in_the_order_asked(store);
     ingested_rows_are_read_and_win(store);
     unsorted_tables_are_refused_whole(store);
+    snapshots_stand_still(store);
 }
 
-fn commit(store: &dyn KeyValue, fill: impl FnOnce(&mut WriteBatch)) {
+fn commit(store: &dyn Store, fill: impl FnOnce(&mut WriteBatch)) {
     let mut batch = WriteBatch::new();
     fill(&mut batch);
     store.commit(&batch).expect("the disk works");
 }
 
-fn keys(store: &dyn KeyValue, space: Keyspace) -> Vec<String> {
+fn keys(store: &dyn Store, space: Keyspace) -> Vec<String> {
     let rows = store.scan(space, b"", None, 1_000).expect("readable");
     rows.into_iter().map(|row| String::from_utf8(row.key).expect("the tests write text")).collect()
 }
 
-fn absent_is_none(store: &dyn KeyValue) {
+fn absent_is_none(store: &dyn Store) {
     for space in Keyspace::ALL {
         assert_eq!(store.get(space, b"k").expect("readable"), None, "{space}");
         assert!(store.scan(space, b"", None, 10).expect("readable").is_empty(), "{space}");
@@ -36,7 +37,7 @@ fn absent_is_none(store: &dyn KeyValue) {
     assert!(store.multi_get(Keyspace::Group, &[]).expect("readable").is_empty());
 }
 
-fn scans_are_ordered_bounded_and_half_open(store: &dyn KeyValue) {
+fn scans_are_ordered_bounded_and_half_open(store: &dyn Store) {
     let space = Keyspace::Timer;
     commit(store, |batch| {
         ["d", "b", "a\0", "a", "c"].iter().for_each(|key| batch.put(space, key.as_bytes(), b"v"))
@@ -66,7 +67,7 @@ fn scans_are_ordered_bounded_and_half_open(store: &dyn KeyValue) {
     }
 }
 
-fn spaces_do_not_see_each_other(store: &dyn KeyValue) {
+fn spaces_do_not_see_each_other(store: &dyn Store) {
     commit(store, |batch| {
         for space in Keyspace::ALL {
             batch.put(space, b"~own", space.name().as_bytes());
@@ -82,7 +83,7 @@ fn spaces_do_not_see_each_other(store: &dyn KeyValue) {
     }
 }
 
-fn later_changes_of_a_batch_win(store: &dyn KeyValue) {
+fn later_changes_of_a_batch_win(store: &dyn Store) {
     let space = Keyspace::Window;
     commit(store, |batch| {
         batch.put(space, b"twice", b"first");
@@ -100,7 +101,7 @@ fn later_changes_of_a_batch_win(store: &dyn KeyValue) {
     assert_eq!(store.get(space, b"in range again").expect("readable").as_deref(), Some([].as_slice()));
 }
 
-fn range_deletes_are_half_open(store: &dyn KeyValue) {
+fn range_deletes_are_half_open(store: &dyn Store) {
     let space = Keyspace::Outbox;
     commit(store, |batch| ["a", "b", "c", "d"].iter().for_each(|key| batch.put(space, key.as_bytes(), b"v")));
     commit(store, |batch| {
@@ -112,7 +113,7 @@ fn range_deletes_are_half_open(store: &dyn KeyValue) {
     assert_eq!(keys(store, space), ["d"]);
 }
 
-fn multi_get_answers_in_the_order_asked(store: &dyn KeyValue) {
+fn multi_get_answers_in_the_order_asked(store: &dyn Store) {
     let space = Keyspace::Series;
     commit(store, |batch| {
         batch.put(space, b"1", b"one");
@@ -130,12 +131,12 @@ fn multi_get_answers_in_the_order_asked(store: &dyn KeyValue) {
     }
 }
 
-fn ingest(store: &dyn KeyValue, rows: &[(&str, &str)]) -> Result<(), StoreError> {
+fn ingest(store: &dyn Store, rows: &[(&str, &str)]) -> Result<(), StoreError> {
     let mut rows = rows.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes()));
     store.ingest(Keyspace::Identity, &mut rows)
 }
 
-fn ingested_rows_are_read_and_win(store: &dyn KeyValue) {
+fn ingested_rows_are_read_and_win(store: &dyn Store) {
     let space = Keyspace::Identity;
     let get = |key: &str| {
         let value = store.get(space, key.as_bytes()).expect("readable");
@@ -155,7 +156,7 @@ fn ingested_rows_are_read_and_win(store: &dyn KeyValue) {
     assert_eq!((get("c").as_deref(), get("d")), (Some("put later"), None));
 }
 
-fn unsorted_tables_are_refused_whole(store: &dyn KeyValue) {
+fn unsorted_tables_are_refused_whole(store: &dyn Store) {
     let before = keys(store, Keyspace::Identity);
     for rows in [[("x", ""), ("y", ""), ("y", "")], [("x", ""), ("z", ""), ("y", "")]] {
         assert_eq!(
@@ -166,6 +167,35 @@ fn unsorted_tables_are_refused_whole(store: &dyn KeyValue) {
     }
     assert_eq!(keys(store, Keyspace::Identity), before);
     commit(store, |batch| batch.put(Keyspace::Meta, b"still usable", b""));
+}
+
+fn snapshots_stand_still(store: &dyn Store) {
+    let (space, other) = (Keyspace::Window, Keyspace::Group);
+    commit(store, |batch| {
+        batch.delete_range(space, b"", b"~");
+        batch.put(space, b"a", b"before");
+        batch.put(space, b"b", b"before");
+    });
+    let snapshot = store.snapshot();
+    commit(store, |batch| {
+        batch.put(space, b"a", b"after");
+        batch.delete(space, b"b");
+        batch.put(space, b"c", b"after");
+        batch.put(other, b"c", b"after");
+    });
+    ingest(store, &[("e", "after")]).expect("sorted");
+    let key = |row: &super::Row| (row.key.clone(), row.value.clone());
+    let old = [(b"a".to_vec(), b"before".to_vec()), (b"b".to_vec(), b"before".to_vec())];
+    let ahead = snapshot.scan(space, b"", None, 9).expect("readable");
+    assert_eq!(ahead.iter().map(key).collect::<Vec<_>>(), old);
+    let mut back = snapshot.scan_back(space, b"", None, 9).expect("readable");
+    back.reverse();
+    assert_eq!(back, ahead);
+    let both = snapshot.multi_get(space, &[b"a", b"c"]).expect("readable");
+    assert_eq!(both, [Some(b"before".to_vec()), None]);
+    assert_eq!(snapshot.get(other, b"c").expect("readable"), None, "one moment for all key spaces");
+    assert_eq!(snapshot.get(Keyspace::Identity, b"e").expect("readable"), None);
+    assert_eq!(keys(store, space), ["a", "c"], "the store itself goes on");
 }
 
 #[test]

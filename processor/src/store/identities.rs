@@ -29,7 +29,7 @@ use tidemark_core::identity::{ContentDigest, Identity, Remembered};
 
 use super::error::StoreError;
 use super::keyspace::Keyspace;
-use super::kv::{KeyValue, WriteBatch};
+use super::kv::{Store, WriteBatch};
 
 /// Identities kept in memory: exactly what a table of 2^21 buckets takes before it would double, at 27 bytes a bucket
 /// 57 MB. One more would cost 57 MB; half as many would cost twice the tables, and so more merging.
@@ -71,7 +71,7 @@ impl ForgetBefore {
 
 /// Every identity of one partition. One thread changes it, the committer's; others may look up meanwhile.
 pub struct Identities {
-    store: Arc<dyn KeyValue>,
+    store: Arc<dyn Store>,
     forget_before: ForgetBefore,
     recent_max: usize,
     recent: HashTable<PackedRow>,
@@ -87,7 +87,7 @@ impl Identities {
     ///
     /// # Errors
     /// [`StoreError`] when the log cannot be read or does not decode.
-    pub fn open(store: Arc<dyn KeyValue>, forget_before: ForgetBefore) -> Result<Self, StoreError> {
+    pub fn open(store: Arc<dyn Store>, forget_before: ForgetBefore) -> Result<Self, StoreError> {
         Self::open_with(store, forget_before, RECENT_MAX)
     }
 
@@ -96,7 +96,7 @@ impl Identities {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(
-        store: Arc<dyn KeyValue>,
+        store: Arc<dyn Store>,
         forget_before: ForgetBefore,
         recent_max: usize,
     ) -> Result<Self, StoreError> {

@@ -1,6 +1,6 @@
 //! Is any committed identity ever forgotten, or any uncommitted one invented? Every crash point, on a failing store.
 
-use super::super::{Fault, Memory};
+use super::super::{Fault, KeyValue, Memory};
 use super::*;
 
 const COMMITS: u64 = 40;

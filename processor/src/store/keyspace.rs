@@ -12,8 +12,8 @@
 pub enum Keyspace {
     /// Facts about the store itself.
     ///
-    /// Key: a name, such as `deployment_key` or `catalog_version`. Value: as the name says. Lifetime: that of the store.
-    /// Absent: not decided yet; the first start decides. (The format version is a file, readable before the rows.)
+    /// Key: a name, such as `deployment_key`, `catalog_version` or `accepted_losses`. Value: as the name says. Lifetime: that of the store.
+    /// Absent: not decided yet; the first start decides, and of losses none was ever accepted. (The format version is a file, readable before the rows.)
     Meta,
 
     /// How far each source has been read (I-7).

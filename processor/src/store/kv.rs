@@ -17,9 +17,10 @@ pub struct Row {
     pub value: Vec<u8>,
 }
 
-/// Rows in key order for [`KeyValue::ingest`], borrowed from the caller: two million of them are not copied.
+/// Rows in key order for [`Store::ingest`], borrowed from the caller: two million of them are not copied.
 pub type SortedRows<'rows> = dyn Iterator<Item = (&'rows [u8], &'rows [u8])> + 'rows;
 
+/// Rows that can be read: a store as it is now, or a [`Store::snapshot`] of it.
 pub trait KeyValue: Send + Sync {
     /// # Errors
     /// [`StoreError::Corrupt`] when the row's block fails its checksum, [`StoreError::Io`].
@@ -54,6 +55,14 @@ pub trait KeyValue: Send + Sync {
         to: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError>;
+}
+
+/// A store of rows that can be changed. Whoever only asks takes a [`KeyValue`]: the partition is the one that commits.
+pub trait Store: KeyValue {
+    /// All rows of all key spaces as the last commit left them, whatever is committed while they are read.
+    ///
+    /// It keeps what is replaced meanwhile from being cleaned up, so it is for a question and not for long.
+    fn snapshot(&self) -> Box<dyn KeyValue + '_>;
 
     /// All or nothing, and durable (log of writes fsynced) when it returns.
     ///

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::error::StoreError;
 use super::keyspace::Keyspace;
-use super::kv::{Change, KeyValue, Row, SortedRows, WriteBatch};
+use super::kv::{Change, KeyValue, Row, SortedRows, Store, WriteBatch};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 type Spaces = [Rows; Keyspace::ALL.len()];
@@ -165,6 +165,13 @@ impl KeyValue for Memory {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         Ok(self.state().live[space.index()].range(range_of(from, to)).rev().take(limit).map(row).collect())
+    }
+}
+
+impl Store for Memory {
+    fn snapshot(&self) -> Box<dyn KeyValue + '_> {
+        let live = self.state().live.clone();
+        Box::new(Self { state: Mutex::new(State { live, ..State::default() }) })
     }
 
     fn commit(&self, changes: &WriteBatch) -> Result<(), StoreError> {

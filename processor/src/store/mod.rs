@@ -3,7 +3,7 @@
 //! Reading order:
 //!
 //! - `keyspace`: every kind of row that exists, with its key, value, lifetime and meaning of absence.
-//! - `kv`: the seam. Read rows; commit a batch, all or nothing and durable; ingest a sorted table.
+//! - `kv`: the seam. Read rows, now or as of one moment; commit a batch, all or nothing and durable; ingest a sorted table.
 //! - `rocks` and `memory`: the two things behind the seam. One is what customers run, the other fails on request.
 //! - `identities`: dedupe keys, by far the most numerous rows, as sorted runs instead of puts.
 //! - `witness`: a second, tiny record of the last commit, because a log cannot tell what was cut off its end.
@@ -13,7 +13,7 @@
 //!
 //! ```text
 //! start    Witness::open ─► Rocks::open ─► read the last commit ─► witness check ─► Identities::open
-//! commit   look_up ─► step ─► stage ─► KeyValue::commit ─► Witness::attest ─► Identities::committed ─► answer the source
+//! commit   look_up ─► step ─► stage ─► Store::commit ─► Witness::attest ─► Identities::committed ─► answer the source
 //! ```
 //!
 //! What each failure costs:
@@ -45,7 +45,7 @@ mod conformance;
 pub use error::StoreError;
 pub use identities::{ForgetBefore, Identities, RECENT_MAX};
 pub use keyspace::{Keyspace, Tuning};
-pub use kv::{Change, KeyValue, Row, SortedRows, WriteBatch};
+pub use kv::{Change, KeyValue, Row, SortedRows, Store, WriteBatch};
 pub use memory::{Fault, Memory};
 pub use rocks::{Rocks, Settings, SpaceStats, Stats};
 pub use witness::{Missing, Testimony, Witness, WitnessError, check};

@@ -6,7 +6,8 @@
 //! Keeps: what [`KeyValue`] promises. Two rules of this file carry most of it: each commit fsyncs the log of writes,
 //! and a log with a damaged record does not open.
 //!
-//! Deliberately absent: merge operators, transactions, snapshots. One thread commits; readers take what is committed.
+//! Deliberately absent: merge operators and transactions. One thread commits; readers take what is committed, or what
+//! was committed when they began.
 //! Longer than other files, because opening, options and errors all speak RocksDB and nothing else may.
 
 use std::fs::{self, File};
@@ -19,13 +20,13 @@ use rocksdb::compaction_filter::Decision;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType,
     DBRawIterator, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions,
-    SstFileWriter, UniversalCompactOptions, WriteOptions, properties,
+    Snapshot, SstFileWriter, UniversalCompactOptions, WriteOptions, properties,
 };
 
 use super::error::StoreError;
 use super::identities::ForgetBefore;
 use super::keyspace::{Keyspace, Tuning};
-use super::kv::{Change, KeyValue, Row, SortedRows, WriteBatch};
+use super::kv::{Change, KeyValue, Row, SortedRows, Store, WriteBatch};
 
 /// Raised when a program of the version before could misread the rows.
 const FORMAT: &str = "tidemark store 1";
@@ -122,13 +123,75 @@ impl Rocks {
         classify(&self.root, "read", error)
     }
 
-    fn range(&self, space: Keyspace, from: &[u8], to: Option<&[u8]>) -> DBRawIterator<'_> {
-        let mut options = ReadOptions::default();
+    fn get_with(
+        &self,
+        options: &ReadOptions,
+        space: Keyspace,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.get_cf_opt(self.family(space), key, options).map_err(|error| self.read_error(&error))
+    }
+
+    fn multi_get_with(
+        &self,
+        options: &ReadOptions,
+        space: Keyspace,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let family = self.family(space);
+        let mut values = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_PER_CALL_MAX) {
+            let (found, sorted) = (keys.iter().copied(), keys.is_sorted());
+            for value in self.db.batched_multi_get_cf_opt(family, found, sorted, options) {
+                let value = value.map_err(|error| self.read_error(&error))?;
+                values.push(value.map(|value| value.to_vec()));
+            }
+        }
+        Ok(values)
+    }
+
+    fn scan_with(
+        &self,
+        options: ReadOptions,
+        space: Keyspace,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let Some(mut rows) = self.range(options, space, from, to) else { return Ok(Vec::new()) };
+        rows.seek_to_first();
+        self.collect(rows, limit, |rows| rows.next())
+    }
+
+    fn scan_back_with(
+        &self,
+        options: ReadOptions,
+        space: Keyspace,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let Some(mut rows) = self.range(options, space, from, to) else { return Ok(Vec::new()) };
+        rows.seek_to_last();
+        self.collect(rows, limit, |rows| rows.prev())
+    }
+
+    /// `None`: the range is empty.
+    fn range(
+        &self,
+        mut options: ReadOptions,
+        space: Keyspace,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Option<DBRawIterator<'_>> {
+        if to.is_some_and(|to| to <= from) {
+            return None;
+        }
         options.set_iterate_lower_bound(from);
         if let Some(to) = to {
             options.set_iterate_upper_bound(to);
         }
-        self.db.raw_iterator_cf_opt(self.family(space), options)
+        Some(self.db.raw_iterator_cf_opt(self.family(space), options))
     }
 
     fn collect(
@@ -262,19 +325,11 @@ impl From<rocksdb::Error> for TableError {
 
 impl KeyValue for Rocks {
     fn get(&self, space: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get_cf(self.family(space), key).map_err(|error| self.read_error(&error))
+        self.get_with(&ReadOptions::default(), space, key)
     }
 
     fn multi_get(&self, space: Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let family = self.family(space);
-        let mut values = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(KEYS_PER_CALL_MAX) {
-            for value in self.db.batched_multi_get_cf(family, keys.iter().copied(), keys.is_sorted()) {
-                let value = value.map_err(|error| self.read_error(&error))?;
-                values.push(value.map(|value| value.to_vec()));
-            }
-        }
-        Ok(values)
+        self.multi_get_with(&ReadOptions::default(), space, keys)
     }
 
     fn scan(
@@ -284,12 +339,7 @@ impl KeyValue for Rocks {
         to: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        if to.is_some_and(|to| to <= from) {
-            return Ok(Vec::new());
-        }
-        let mut rows = self.range(space, from, to);
-        rows.seek_to_first();
-        self.collect(rows, limit, |rows| rows.next())
+        self.scan_with(ReadOptions::default(), space, from, to, limit)
     }
 
     fn scan_back(
@@ -299,12 +349,57 @@ impl KeyValue for Rocks {
         to: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        if to.is_some_and(|to| to <= from) {
-            return Ok(Vec::new());
-        }
-        let mut rows = self.range(space, from, to);
-        rows.seek_to_last();
-        self.collect(rows, limit, |rows| rows.prev())
+        self.scan_back_with(ReadOptions::default(), space, from, to, limit)
+    }
+}
+
+/// What was committed at one moment. RocksDB numbers commits across all key spaces, so one number fixes them all.
+struct Moment<'store> {
+    rocks: &'store Rocks,
+    snapshot: Snapshot<'store>,
+}
+
+impl Moment<'_> {
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        options
+    }
+}
+
+impl KeyValue for Moment<'_> {
+    fn get(&self, space: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.rocks.get_with(&self.options(), space, key)
+    }
+
+    fn multi_get(&self, space: Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.rocks.multi_get_with(&self.options(), space, keys)
+    }
+
+    fn scan(
+        &self,
+        space: Keyspace,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.rocks.scan_with(self.options(), space, from, to, limit)
+    }
+
+    fn scan_back(
+        &self,
+        space: Keyspace,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.rocks.scan_back_with(self.options(), space, from, to, limit)
+    }
+}
+
+impl Store for Rocks {
+    fn snapshot(&self) -> Box<dyn KeyValue + '_> {
+        Box::new(Moment { rocks: self, snapshot: self.db.snapshot() })
     }
 
     fn commit(&self, changes: &WriteBatch) -> Result<(), StoreError> {

@@ -17,7 +17,7 @@ fn open(root: &Path) -> Result<Rocks, StoreError> {
 }
 
 /// What the partition's counters look like in these tests: commit and events, `u64` each.
-fn commit_numbered(store: &dyn KeyValue, commit: u64) {
+fn commit_numbered(store: &dyn Store, commit: u64) {
     let mut batch = WriteBatch::new();
     batch.put(Keyspace::Window, &commit.to_be_bytes(), &[commit as u8; 100]);
     batch.put(Keyspace::Partition, b"counters", &[commit.to_be_bytes(), (commit * 7).to_be_bytes()].concat());

@@ -1,5 +1,10 @@
 //! The built binary on real folders: what a person types, and what comes out.
 
+mod archive;
+mod evidence;
+mod loss;
+mod mapping;
+mod metrics;
 mod product;
 mod public_data;
 mod stories;

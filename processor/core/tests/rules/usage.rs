@@ -1,7 +1,10 @@
 //! Identity, windows, watermarks, lateness.
 
+use std::fmt::Write;
+
 use crate::lab::*;
 use expect_test::expect;
+use tidemark_schemas::limits::UNIQUE_VALUES_MAX;
 use tidemark_schemas::meter::Aggregation;
 
 #[test]
@@ -204,4 +207,32 @@ fn a_meter_without_a_price_waits_alone() {
             counts 1 = 1 + 0 + 0 + 0
         "#]],
     );
+}
+
+#[test]
+fn unique_members_of_a_window_are_capped_and_the_rest_waits() {
+    let mut catalog = catalog();
+    catalog.meters[0].aggregation = Aggregation::UniqueCount;
+    let mut story = String::new();
+    for member in 1..UNIQUE_VALUES_MAX {
+        writeln!(story, "10:00 acme e{member} {member}").expect("text");
+    }
+    // One place is left when the window closes: a late member takes it, the next waits, one that is known counts.
+    let (last, known) = (UNIQUE_VALUES_MAX, 7);
+    writeln!(story, "advance 11:15").expect("text");
+    for (event, member) in [(last, last), (last + 1, last + 1), (last + 2, known), (last + 3, last)] {
+        writeln!(story, "10:30 acme e{event} {member}").expect("text");
+    }
+    writeln!(story, "advance 12:00").expect("text");
+    let mut lab = Lab::new(catalog);
+    lab.tell(&story, 8_192);
+    let lines: String =
+        lab.said.lines().filter(|line| line.contains(" rev ")).map(|line| format!("{line}\n")).collect();
+    expect![[r#"
+        acme tokens 01-15T10:00 rev 1 = 99999 (99999 events) 999.99 USD
+        acme tokens 01-15T10:00 rev 2 = 100000 (100002 events) 0.01 USD
+    "#]]
+    .assert_eq(&lines);
+    assert!(lab.said.contains("waits cardinality_exceeded: event 100001\n"), "the member beyond the cap");
+    assert_eq!(lab.counts(), "100003 = 100002 + 0 + 0 + 1");
 }
