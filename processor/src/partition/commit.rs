@@ -130,14 +130,14 @@ impl Partition {
         now: ReceiveTime,
     ) -> Result<Fates, PartitionError> {
         let block = &prepared.block;
-        let remembered = self.look_up(prepared)?;
+        let mut remembered = self.look_up(prepared)?;
         let watermark = self.watermark_after(prepared);
         count_rejections(&mut self.working, block);
         self.exceptions.reject(&*self.store, &mut staged.batch, block)?;
-        let ready = Prepared { block, resolved: &prepared.resolved, remembered: &remembered };
         let (mut fates, mut done, mut told, mut resolved_told) = (Fates::default(), 0, 0, 0);
         loop {
             load(&*self.store, &self.terms, &mut self.working, &prepared.resolved, watermark)?;
+            let ready = Prepared { block, resolved: &prepared.resolved, remembered: &remembered };
             let (now_done, due) =
                 step(&self.terms, &mut self.working, &ready, done, &mut fates, &mut staged.changes);
             self.exceptions.park(
@@ -162,6 +162,8 @@ impl Partition {
             // More is due than one commit holds. What was taken so far is committed without the source's position:
             // after a crash here it is read again and recognised.
             self.commit(std::mem::take(staged), now)?;
+            // The commit took with it what was new in this block so far, and in the blocks before it.
+            remembered = self.look_up(prepared)?;
         }
         if let Some(position) = &prepared.position {
             staged.batch.put(Keyspace::Position, position.source.as_bytes(), &position.bytes);
