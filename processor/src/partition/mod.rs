@@ -16,6 +16,9 @@ mod open;
 mod prepare;
 mod run;
 
+#[cfg(test)]
+mod tests;
+
 pub use commit::{Partition, PartitionError, Position, Taken, sequence_of};
 pub use exceptions::exception_row;
 pub use load::{decode as decode_row, load_all, undecodable};
