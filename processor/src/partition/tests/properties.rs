@@ -83,7 +83,7 @@ fn assert_refuses_everything(partition: &mut Partition) {
 }
 
 proptest! {
-    #![proptest_config(config(128))]
+    #![proptest_config(config(64))]
 
     /// One log, one result: to the last byte and sequence number, lateness, conflicts and horizon included.
     #[test]
