@@ -195,6 +195,14 @@ impl<'row> OpenBlock<'row> {
     }
 }
 
+/// The events of a row that were kept.
+#[cfg(test)]
+pub fn events_of(row: &[u8]) -> Result<Vec<ArchivedEvent<'static>>, Damaged> {
+    let (block, mut events) = (OpenBlock::open(row)?, Vec::new());
+    block.each(|event| events.push(event.into_owned()))?;
+    Ok(events)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,12 +210,6 @@ mod tests {
     use tidemark_schemas::exception::ExceptionKind;
     use tidemark_schemas::ids::TenantId;
     use tidemark_schemas::time::EventTime;
-
-    fn events_of(row: &[u8]) -> Result<Vec<ArchivedEvent<'static>>, Damaged> {
-        let (block, mut events) = (OpenBlock::open(row)?, Vec::new());
-        block.each(|event| events.push(event.into_owned()))?;
-        Ok(events)
-    }
 
     fn block(texts: &[&str]) -> EventBlock {
         let received_at = ReceiveTime::from_micros(77);

@@ -7,6 +7,8 @@ mod block;
 mod files;
 mod read;
 
+#[cfg(test)]
+pub use block::events_of;
 pub use block::{ArchivedEvent, block_row, compress};
 pub use files::{ArchiveError, ArchivedFile, Archiver};
 pub use read::{Found, archived_events, events_between, find_event};

@@ -487,3 +487,22 @@ fn cloudevents_conformance() {
         }
     }
 }
+
+#[test]
+fn cloudevents_batches_conformance() {
+    let Some(folder) = suites("CloudEvents conformance") else { return };
+    for (file, valid, count) in [("valid-batches.json", true, 5), ("invalid-batches.json", false, 3)] {
+        let text = std::fs::read_to_string(folder.join("cloudevents/format-json").join(file))
+            .expect("the suite's file");
+        let suite: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let tests = suite["tests"].as_array().expect("a list of tests");
+        assert_eq!(tests.len(), count, "{file}");
+        for test in tests {
+            let events = test["batch"].as_array().expect("a batch");
+            let verdicts: Vec<_> = events.iter().map(|event| verdict(event.to_string().as_bytes())).collect();
+            let code = |verdict: &String| verdict.split(' ').next().expect("a first word").to_owned();
+            let is_valid = |code: String| code == "accepted" || NOT_USAGE.contains(&code.as_str());
+            assert_eq!(verdicts.iter().map(code).all(is_valid), valid, "{}: {verdicts:?}", test["id"]);
+        }
+    }
+}

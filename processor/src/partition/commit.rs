@@ -134,12 +134,12 @@ impl Partition {
         now: ReceiveTime,
     ) -> Result<Fates, PartitionError> {
         let block = &prepared.block;
-        let remembered = self.look_up(prepared)?;
+        let mut remembered = self.look_up(prepared)?;
         let watermark = self.watermark_after(prepared);
-        let ready = Prepared { block, resolved: &prepared.resolved, remembered: &remembered };
         let (mut fates, mut done, mut told, mut resolved_told) = (Fates::default(), 0, 0, 0);
         loop {
             load(&*self.store, &self.terms, &mut self.working, &prepared.resolved, watermark)?;
+            let ready = Prepared { block, resolved: &prepared.resolved, remembered: &remembered };
             let (now_done, due) =
                 step(&self.terms, &mut self.working, &ready, done, &mut fates, &mut staged.changes);
             self.exceptions.park(
@@ -165,6 +165,8 @@ impl Partition {
             // after a crash here it is read again and recognised.
             self.commit(std::mem::take(staged), now)?;
             *staged = self.staged();
+            // The commit took with it what was new in this block so far, and in the blocks before it.
+            remembered = self.look_up(prepared)?;
         }
         // Rejected inputs have no identity by which they were recognised when read again: they come with the position.
         count_rejections(&mut self.working, block);

@@ -15,6 +15,7 @@ mod load;
 mod open;
 mod prepare;
 mod run;
+
 #[cfg(test)]
 mod tests;
 

@@ -80,7 +80,18 @@ impl Partition {
         make: impl FnOnce(DeploymentKey) -> Result<Preparer, Vec<MeterMistake>>,
         now: ReceiveTime,
     ) -> Result<Self, OpenError> {
-        let store: Arc<dyn Store> = Arc::new(Rocks::open(&options.root, &options.settings)?);
+        let store = Arc::new(Rocks::open(&options.root, &options.settings)?);
+        Self::open_over(store, options, files, make, now)
+    }
+
+    /// As [`Self::open`], over any store; the witness stays a file in the root.
+    pub(super) fn open_over(
+        store: Arc<dyn Store>,
+        options: &Options,
+        files: &[(String, String)],
+        make: impl FnOnce(DeploymentKey) -> Result<Preparer, Vec<MeterMistake>>,
+        now: ReceiveTime,
+    ) -> Result<Self, OpenError> {
         let (witness, testimony) = Witness::open(&options.root.join("witness"))?;
         let preparer = Arc::new(make(deployment_key(&*store)?).map_err(OpenError::Meters)?);
         let mut partition = Self::over(store, &options.settings, witness, Arc::clone(&preparer))?;

@@ -184,7 +184,7 @@ mod tests {
                 &v1::to_bytes(&v1::ExceptionRecord::from(&record)),
             );
         }
-        store.commit(batch).expect("no fault");
+        store.commit(&batch).expect("no fault");
         store
     }
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::product::{Product, said};
+use crate::product::{CATALOG, Product, said};
 
 fn examples() -> PathBuf {
     PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("examples")
@@ -128,4 +128,65 @@ fn web_logs() {
     let (product, out) = run("web-logs", &[folder.join("apache_logs")]);
     assert!(out.contains("received 10000 = counted 10000 + again 0 + rejected 0 + exceptions 0"), "{out}");
     assert_eq!(quantity(&product, "bytes_sent").to_string(), "2747282740");
+    let lines = product.rated_lines();
+    let of_bytes = || lines.iter().filter(|line| line["summary"]["meter"] == "bytes_sent");
+    let clients: std::collections::BTreeSet<_> =
+        of_bytes().map(|line| line["summary"]["dimensions"]["client"].as_str().expect("text")).collect();
+    assert_eq!(clients.len(), 1_753);
+    assert!(of_bytes().all(|line| line["summary"]["revision"] == 1), "disorder of 59 s is not late");
+}
+
+/// Mooncake (Qin et al., FAST 2025; Apache-2.0): an hour of requests in milliseconds from its start.
+#[test]
+fn mooncake() {
+    let Some(folder) = data("mooncake") else { return };
+    let trace = std::fs::read_to_string(folder.join("conversation_trace.jsonl")).expect("a data file");
+    let (product, mut events) = (Product::new(), String::new());
+    for (row, line) in trace.lines().enumerate() {
+        let request: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let (input, output) = (&request["input_length"], &request["output_length"]);
+        let millis = request["timestamp"].as_u64().expect("milliseconds");
+        let (minute, second) = (millis / 60_000, millis as f64 / 1_000.0 % 60.0);
+        events.push_str(&format!(
+            r#"{{"specversion":"1.0","id":"{row}","source":"/mooncake","type":"llm.request","subject":"acme","time":"2026-01-15T10:{minute:02}:{second:06.3}Z","data":{{"tokens":{input},"output":{output}}}}}"#
+        ));
+        events.push('\n');
+    }
+    product.write("events.ndjson", &events);
+    let output_meter = "[[meter]]\nid = \"output\"\nevent_type = \"llm.request\"\nfields = { output = \"decimal(0)\" }\n\
+                        value = \"output\"\naggregation = \"sum\"\nwindow = \"hour\"\nunit = \"token\"\n\n[[customer]]";
+    let charges = "{ per_unit = \"0.01\" }\n[[rate_card.version.charge]]\nmeter = \"output\"\nprice = { per_unit = \"0.01\" }";
+    let catalog = CATALOG.replace("[[customer]]", output_meter).replace("{ per_unit = \"0.01\" }", charges);
+    product.write("catalog/catalog.toml", &catalog);
+    let out = product.succeed(&["ingest", "events.ndjson", "--complete"]);
+    assert!(out.contains("received 12031 = counted 12031 + again 0 + rejected 0 + exceptions 0"), "{out}");
+    assert_eq!(quantity(&product, "tokens").to_string(), "144793823");
+    assert_eq!(quantity(&product, "output").to_string(), "4122048");
+}
+
+/// Numenta Anomaly Benchmark (MIT), network bytes: twelve samples of the second series share one timestamp where the clocks
+/// were put forward, and all of them count.
+#[test]
+fn nab_cloudwatch() {
+    let Some(folder) = data("nab-cloudwatch") else { return };
+    let catalog = CATALOG
+        .replace("2026-01-01", "2013-01-01")
+        .replace("decimal(0)", "decimal(2)")
+        .replace("unit = \"token\"", "unit = \"byte\"\nscale = 2")
+        .replace("subjects = [\"acme\"]", "subjects = [\"*\"]");
+    let mapping = "format = \"csv\"\n[event]\nid = \"{file}-{#}\"\nsource = \"/nab/{file}\"\ntype = \"llm.request\"\nsubject = \"{file}\"\n\
+                   time = { column = \"timestamp\", format = \"%Y-%m-%d %H:%M:%S\", zone = \"UTC\" }\n[data]\ntokens = \"value\"\n";
+    for (series, samples, bytes) in
+        [("ec2_network_in_257a54", 4_032, "2301505330.1"), ("ec2_network_in_5abac7", 4_730, "561520260.3")]
+    {
+        let product = Product::new();
+        product.write("catalog/catalog.toml", &catalog);
+        product.write("mapping.toml", mapping);
+        let file = folder.join("realAWSCloudwatch").join(format!("{series}.csv"));
+        let file = file.to_str().expect("a plain path");
+        let out = product.succeed(&["ingest", file, "--mapping", "mapping.toml", "--complete"]);
+        let counted = format!("received {samples} = counted {samples} + again 0 + rejected 0 + exceptions 0");
+        assert!(out.contains(&counted), "{out}");
+        assert_eq!(quantity(&product, "tokens").to_string(), bytes);
+    }
 }

@@ -70,6 +70,7 @@ fn prices_of_other_systems() {
         ),
         ("Lago package", package("10", "100", "0"), &[("121", "1300")]),
         ("Lago package, 10 free", package("10", "100", "10"), &[("121", "1200"), ("10", "0")]),
+        ("OpenMeter conversion, ceiling", package("1000", "10", "0"), &[("1400", "20"), ("7400", "80")]),
         ("Flexprice graduated", graduated("1 10 0; 2 20 0; - 30 0"), &[("2.5", "45")]),
         (
             "tier bounds are inclusive",
@@ -155,6 +156,7 @@ fn corrections_of_other_systems() {
         ("OpenMeter volume repricing", volume("15 10 0; - 5 0"), &["15", "16"], &["150", "-70"]),
         ("OpenMeter maximum spend", capped, &["7", "12"], &["70", "30"]),
         ("OpenMeter package", package("10", "15", "0"), &["17", "22"], &["30", "15"]),
+        ("OpenMeter dynamic, the price in the event", per_unit("1.33333"), &["10"], &["13.33"]),
         ("OpenMeter conversion as a package", package("1000", "10", "0"), &["1400", "2700"], &["20", "10"]),
     ];
     for (name, charge, history, expected) in table {

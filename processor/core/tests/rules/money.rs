@@ -4,6 +4,7 @@ use crate::lab::*;
 use expect_test::expect;
 use tidemark_schemas::decimal::Decimal;
 use tidemark_schemas::legal_entity::AccountingPeriod;
+use tidemark_schemas::meter::{Aggregation, Meter, WindowLength};
 use tidemark_schemas::rate_card::{Price, RateCardVersion, Tier};
 
 #[test]
@@ -152,6 +153,98 @@ fn usage_whose_price_is_beyond_any_number_waits_and_hurts_nobody() {
             bolt tokens 01-15T10:00 rev 1 = 1 (1 events) 12345678901234.57 USD
             unratable: the window's usage cannot be priced: the number is too large to be kept exactly in 128 bits
             counts 2 = 2 + 0 + 0 + 0
+        "#]],
+    );
+}
+
+/// Flexprice: to 10 at 1, the rest at 2, applied to each group; groups of 3 and 12 cost 17.
+#[test]
+fn values_of_a_dimension_can_have_tiers_of_their_own() {
+    let mut catalog = catalog();
+    let tier = |up_to: Option<&str>, unit| Tier {
+        up_to: up_to.map(number),
+        unit: number(unit),
+        flat: Decimal::ZERO,
+    };
+    let charge = &mut catalog.rate_cards[0].versions[0].charges[0];
+    charge.price = Price::Graduated { tiers: vec![tier(Some("10"), "1"), tier(None, "2")] };
+    charge.tiers_per = vec!["model".into()];
+    check(
+        catalog,
+        "10:00 acme e1 3 model=a
+         10:00 acme e2 12 model=b
+         advance 11:05",
+        expect![[r#"
+            acme tokens model=b 01-15T10:00 rev 1 = 12 (1 events) 14.00 USD
+            acme tokens model=a 01-15T10:00 rev 1 = 3 (1 events) 3.00 USD
+            counts 2 = 2 + 0 + 0 + 0
+        "#]],
+    );
+}
+
+/// Kill Bill, blocks of 100 at 2.95: what is dated in May and comes in July is May's, booked in the open month.
+#[test]
+fn late_usage_keeps_its_period_and_is_booked_in_the_open_one() {
+    let mut catalog = catalog();
+    catalog.timing.horizon_micros = 62 * tidemark_schemas::time::MICROS_PER_DAY;
+    catalog.legal_entities[0].closed_through = Some(AccountingPeriod { year: 2026, month: 6 });
+    catalog.rate_cards[0].versions[0].charges[0].price =
+        Price::Package { size: number("100"), price: number("2.95"), free: Decimal::ZERO };
+    check(
+        catalog,
+        "2026-07-01T10:00 acme e1 50
+         2026-05-01T10:00 acme e2 199
+         2026-07-02T10:00 acme e3 300
+         complete",
+        expect![[r#"
+            acme tokens 05-01T10:00 rev 1 = 199 (1 events) 5.90 USD
+            acme tokens 07-01T10:00 rev 1 = 50 (1 events) 2.95 USD
+            acme tokens 07-02T10:00 rev 1 = 300 (1 events) 8.85 USD
+            entry 2026-07 1; 1150 D-acme for 2026-05 590; 4000 - for 2026-05 -590
+            entry 2026-07 2; 1150 D-acme 295; 4000 - -295
+            entry 2026-07 3; 1150 D-acme 885; 4000 - -885
+            counts 3 = 3 + 0 + 0 + 0
+        "#]],
+    );
+}
+
+/// Polar: the average of 10, 10, 10 on day 1 and 50 on day 3 is 20; a, b, c and then b, c, d are four.
+#[test]
+fn what_does_not_add_up_is_priced_over_the_whole_period() {
+    let mut catalog = catalog();
+    let daily = |aggregation: Aggregation| Meter {
+        window: WindowLength::Day,
+        ..meter(aggregation.name(), aggregation)
+    };
+    catalog.meters = vec![daily(Aggregation::Average), daily(Aggregation::UniqueCount)];
+    let one = Price::PerUnit { unit: Decimal::ONE };
+    catalog.rate_cards[0].versions[0].charges =
+        catalog.meters.iter().map(|meter| charge(meter.id.as_str(), one.clone())).collect();
+    check(
+        catalog,
+        "2026-01-01T10:00 acme e1 10
+         2026-01-01T11:00 acme e2 10
+         2026-01-01T12:00 acme e3 10
+         2026-01-01T10:00 bolt e4 1
+         2026-01-01T10:00 bolt e5 2
+         2026-01-01T10:00 bolt e6 3
+         2026-01-03T10:00 acme e7 50
+         2026-01-03T10:00 bolt e8 2
+         2026-01-03T10:00 bolt e9 3
+         2026-01-03T10:00 bolt e10 4
+         advance 2026-01-05T00:00",
+        expect![[r#"
+            bolt avg 01-01T00:00 rev 1 = 2 (3 events) 2.00 USD
+            acme unique_count 01-01T00:00 rev 1 = 1 (3 events) 1.00 USD
+            bolt unique_count 01-01T00:00 rev 1 = 3 (3 events) 3.00 USD
+            acme avg 01-01T00:00 rev 1 = 10 (3 events) 10.00 USD
+            bolt avg 01-03T00:00 rev 1 = 3 (3 events) 0.50 USD
+            acme unique_count 01-03T00:00 rev 1 = 1 (1 events) 1.00 USD
+            bolt unique_count 01-03T00:00 rev 1 = 3 (3 events) 1.00 USD
+            acme avg 01-03T00:00 rev 1 = 50 (1 events) 10.00 USD
+            entry 2026-01 1; 1150 D-acme 1100; 1150 D-bolt 500; 4000 - -1600
+            entry 2026-01 2; 1150 D-acme 1100; 1150 D-bolt 150; 4000 - -1250
+            counts 10 = 10 + 0 + 0 + 0
         "#]],
     );
 }

@@ -40,6 +40,22 @@ fn the_same_identity_with_other_content_is_a_conflict() {
     );
 }
 
+/// Lago, Flexprice: an event sent again for another region must not count in two groups.
+#[test]
+fn dedupe_comes_before_grouping() {
+    check(
+        catalog(),
+        "10:00 acme e1 5 model=europe
+         10:00 acme e1 5 model=asia
+         advance 11:05",
+        expect![[r#"
+            acme tokens model=europe 01-15T10:00 rev 1 = 5 (1 events) 0.05 USD
+            waits conflict: event 1
+            counts 2 = 1 + 0 + 0 + 1
+        "#]],
+    );
+}
+
 #[test]
 fn a_window_closes_when_the_watermark_passes_its_end_and_grace() {
     check(

@@ -1,7 +1,7 @@
 //! Does the HTTP edge keep its promises over a real socket? A product in memory behind a listener on port 0.
 //!
 //! `memory` stands in for the product; the other files ask: which events are in a request (`binding`), what is
-//! refused (`limits`), who may do what (`access`), what is answered (`reading`).
+//! refused (`limits`), who may do what (`access`), what is answered (`reading`); `suites` asks with other people's bodies.
 //! The certificate here is for these tests only: whoever trusts it trusts everybody.
 
 use std::net::SocketAddr;
@@ -23,6 +23,7 @@ mod binding;
 mod limits;
 mod memory;
 mod reading;
+mod suites;
 
 use memory::Memory;
 

@@ -9,9 +9,9 @@ use tidemark_core::terms::Terms;
 use tidemark_schemas::ids::TenantId;
 use tidemark_schemas::time::ReceiveTime;
 
-use super::{Partition, Position, Preparer, RawBlock};
 use crate::catalog;
 use crate::ingest_plan::IngestPlan;
+use crate::partition::{Partition, Position, Preparer, RawBlock};
 use crate::store::{Fault, KeyValue, Keyspace, Memory, Settings, Witness};
 
 const CATALOG: &str = r#"
@@ -60,7 +60,7 @@ fn opened(store: &Arc<Memory>, folder: &tempfile::TempDir) -> Partition {
         let plan = IngestPlan::new(&terms.catalog, key).expect("good");
         Arc::new(Preparer::new(terms, plan, key, true))
     };
-    let key = super::open::deployment_key(&**store).expect("a key");
+    let key = crate::partition::open::deployment_key(&**store).expect("a key");
     let store = Arc::clone(store);
     let mut partition = Partition::over(store, &Settings::default(), witness, make(key)).expect("opens");
     partition.put_in_force(&files, make(key), noon()).expect("in force");
@@ -105,7 +105,7 @@ fn block() -> (RawBlock, u64) {
 }
 
 fn counts(store: &Memory) -> Counts {
-    super::progress(store).expect("readable").counts
+    crate::partition::progress(store).expect("readable").counts
 }
 
 #[test]
