@@ -96,19 +96,24 @@ impl Waiting {
     }
 
     /// Keys of the oldest blocks, as many as fill a file.
-    fn take_file(&mut self) -> Vec<Vec<u8>> {
+    fn next_file(&self) -> Vec<Vec<u8>> {
         let (mut keys, mut events, mut bytes) = (Vec::new(), 0, 0);
-        while events < FILE_EVENTS_MAX
-            && bytes < FILE_BYTES_MAX
-            && let Some((key, size)) = self.blocks.pop_front()
-        {
+        for (key, size) in &self.blocks {
+            if events >= FILE_EVENTS_MAX || bytes >= FILE_BYTES_MAX {
+                break;
+            }
             events += size.events;
             bytes += size.bytes;
-            keys.push(key);
+            keys.push(key.clone());
         }
-        self.events -= events;
-        self.bytes -= bytes;
         keys
+    }
+
+    fn drop_first(&mut self, count: usize) {
+        for (_, size) in self.blocks.drain(..count) {
+            self.events -= size.events;
+            self.bytes -= size.bytes;
+        }
     }
 }
 
@@ -154,10 +159,11 @@ impl Archiver {
         if waiting.blocks.is_empty() || !(flush || waiting.is_full()) {
             return Ok(None);
         }
-        let keys = waiting.take_file();
+        let keys = waiting.next_file();
         let (first, last) = (&keys[0], &keys[keys.len() - 1]);
         let name = format!("events-{}-{}.parquet", hex(first), hex(last));
         let manifest = self.write(&name, &keys)?;
+        waiting.drop_first(keys.len());
         let mut to = last.clone();
         to.push(0);
         Ok(Some(ArchivedFile { name, from: first.clone(), to, manifest }))

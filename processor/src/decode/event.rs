@@ -100,7 +100,7 @@ impl<'w, 'r> EventReader<'w, 'r> {
     pub fn read(&mut self, record: &'r [u8]) -> Result<Event<'w, 'r>, Box<Fault>> {
         let text = text(record)?;
         self.read_text(text).map_err(|fault| match fault.code {
-            fault::INVALID_JSON => json::explain(text),
+            fault::INVALID_JSON => json::explain(text, fault),
             _ => fault,
         })
     }
