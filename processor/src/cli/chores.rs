@@ -25,7 +25,7 @@ const TICK_EVERY: Duration = Duration::from_secs(10);
 /// How often histograms take in the values that were recorded: at 10,000 requests a second, 50,000 values wait.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Without events for this long, the watermark follows our clock instead.
+/// Without events for this long, the watermark goes on with our clock.
 const IDLE_AFTER_MICROS: i64 = 60 * 1_000_000;
 
 /// Threads that end when told to.
@@ -40,7 +40,8 @@ impl Chores {
         // Nothing is ever sent: the channel ends when `stop` is dropped.
         let (stop, stopped) = bounded(0);
         let mut last_fault = String::new();
-        let mut activity = Activity { received: 0, since: clock::now() };
+        let mut activity =
+            Activity { received: 0, since: clock::now(), watermark: engine.handle.snapshot().watermark };
         let start = |name: &str, every, mut work: Box<dyn FnMut(&Engine) + Send>| {
             let (engine, stopped) = (Arc::clone(engine), stopped.clone());
             let run = move || regularly(every, &stopped, || work(&engine));
@@ -89,28 +90,58 @@ fn archive(engine: &Engine) {
     }
 }
 
-/// When the partition last received something, as far as we saw.
+/// When the partition last received something, as far as we saw, and where its watermark was then.
 struct Activity {
     received: u64,
     since: ReceiveTime,
+    watermark: Option<EventTime>,
 }
 
-/// An idle partition's watermark follows our clock, so that windows close without new events. The tick is committed like
-/// any input, so the state needs no clock to be read again.
+impl Activity {
+    /// Where the watermark of an idle stream is: as far behind our clock as it was when events came. `None` while the
+    /// stream is not idle. So a live stream's windows close on time, and a backfill of last year's events that pauses
+    /// does not make the rest of last year too late.
+    fn idle_watermark(&self, now: ReceiveTime) -> Option<EventTime> {
+        let idle_micros = now.micros() - self.since.micros() - IDLE_AFTER_MICROS;
+        self.watermark.filter(|_| idle_micros >= 0).map(|watermark| watermark.plus_micros(idle_micros))
+    }
+}
+
+/// An idle partition's watermark goes on with our clock, so that windows close without new events. The tick is committed
+/// like any input, so the state needs no clock to be read again.
 fn tick(engine: &Engine, activity: &mut Activity) {
     let (snapshot, now) = (engine.handle.snapshot(), clock::now());
     if snapshot.progress.counts.received != activity.received {
-        *activity = Activity { received: snapshot.progress.counts.received, since: now };
+        let received = snapshot.progress.counts.received;
+        *activity = Activity { received, since: now, watermark: snapshot.watermark };
     }
-    let is_idle = now.micros() - activity.since.micros() >= IDLE_AFTER_MICROS;
-    let disorder = engine.intake.preparer().terms.timing().disorder_micros;
-    let until = EventTime::from_micros(now.micros() - IDLE_AFTER_MICROS - disorder);
-    let something_waits =
-        snapshot.timers > 0 && snapshot.watermark.is_some_and(|watermark| watermark < until);
-    if is_idle
-        && something_waits
+    if let Some(until) = activity.idle_watermark(now)
+        && snapshot.timers > 0
+        && snapshot.watermark.is_some_and(|watermark| watermark < until)
         && let Some(Err(error)) = engine.handle.ask(|reply| Input::Declare(until, reply))
     {
         tracing::error!(%error, "the idle tick failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_stream_stays_as_far_behind_as_it_was() {
+        let (second, now) = (1_000_000, 1_790_000_000_000_000);
+        let live = EventTime::from_micros(now - 120 * second);
+        let last_year = EventTime::from_micros(now - 365 * 86_400 * second);
+        for watermark in [live, last_year] {
+            let activity =
+                Activity { received: 7, since: ReceiveTime::from_micros(now), watermark: Some(watermark) };
+            let after = |seconds| activity.idle_watermark(ReceiveTime::from_micros(now + seconds * second));
+            assert_eq!(after(59), None);
+            assert_eq!(after(60), Some(watermark));
+            assert_eq!(after(3_660), Some(watermark.plus_micros(3_600 * second)));
+        }
+        let nothing = Activity { received: 0, since: ReceiveTime::from_micros(now), watermark: None };
+        assert_eq!(nothing.idle_watermark(ReceiveTime::from_micros(now + 3_600 * second)), None);
     }
 }

@@ -336,7 +336,8 @@ fn next(data: &Path) -> [Named; 2] {
     let binary =
         std::env::current_exe().map_or_else(|_| "tidemark".into(), |path| path.display().to_string());
     let data = data.display();
-    let event = r#"{"specversion":"1.0","id":"hello-1","source":"/readme","type":"llm.request","subject":"user-00001","time":"2026-10-01T12:59:00Z","data":{"model":"m","prompt_tokens":12,"completion_tokens":3}}"#;
+    // The shell puts the present time in: the event is live, and its window closes while one looks on.
+    let event = r#"{"specversion":"1.0","id":"hello-1","source":"/readme","type":"llm.request","subject":"user-00001","time":"'$(date -u +%FT%TZ)'","data":{"model":"m","prompt_tokens":12,"completion_tokens":3}}"#;
     let named = |label: &str, text| Named { label: label.into(), text };
     [
         named("start the service", format!("{binary} serve --data {data} --catalog {data}/catalog")),

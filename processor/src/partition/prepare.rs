@@ -134,6 +134,11 @@ impl Preparer {
     }
 
     #[must_use]
+    pub fn plan(&self) -> &IngestPlan {
+        &self.plan
+    }
+
+    #[must_use]
     pub fn key(&self) -> DeploymentKey {
         self.key
     }
