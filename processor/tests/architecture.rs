@@ -11,7 +11,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("source", &[]),
     ("store", &[]),
     ("catalog", &[]),
-    ("deliver", &["clock"]),
+    ("deliver", &["clock", "observe"]),
     // Sinks implement the seam of `deliver`.
     ("billing", &["clock", "deliver"]),
     ("erp", &["clock", "deliver"]),

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tidemark_schemas::outbox::{Destination, OutboxRow};
 use tidemark_schemas::receipt::{Outcome, Receipt};
+use tidemark_schemas::time::ReceiveTime;
 use tokio::sync::{Notify, watch};
 
 use super::backoff::{Backoff, random};
 use super::breaker::{Breaker, Permit};
 use super::{Answer, Failure, Outbox, PartitionError, Receipts, Remedy, Sink};
 use crate::clock::Clock;
+use crate::observe::{self, Attempt};
 
 /// Rows that [`drain`] counts at once when it reports what is left.
 const COUNT_ROWS_PER_READ: usize = 4_096;
@@ -101,6 +103,8 @@ pub struct Delivery<O, R, S> {
     failures: u32,
     /// Every row up to here is gone: spares the partition from walking over deleted rows.
     done_through: u64,
+    /// The oldest row that waits, and since when it has been the oldest.
+    oldest: Option<(u64, ReceiveTime)>,
     /// Totals since the start.
     delivered: Drained,
 }
@@ -135,6 +139,7 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
             breaker: Breaker::new(config.failures_to_open, Duration::from_millis(config.open_ms)),
             failures: 0,
             done_through: 0,
+            oldest: None,
             delivered: Drained::default(),
         }
     }
@@ -202,17 +207,28 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
     }
 
     async fn round(&mut self) -> Result<Round, DeliveryError> {
+        let round = self.attempt().await;
+        observe::delivering(self.destination, self.oldest.map(|(_, since)| since), !self.breaker.is_closed());
+        round
+    }
+
+    async fn attempt(&mut self) -> Result<Round, DeliveryError> {
         let rows_max = match self.breaker.permit(Instant::now()) {
             Permit::Wait(wait) => return Ok(Round::Held { wait }),
             Permit::Probe => 1,
             Permit::Batch => self.sink.rows_per_batch(),
         };
         let rows: Arc<[OutboxRow]> = self.pending(self.done_through, rows_max)?.into();
+        let sequence = rows.first().map(|row| row.sequence);
+        if self.oldest.map(|(oldest, _)| oldest) != sequence {
+            self.oldest = sequence.map(|sequence| (sequence, (self.clock)()));
+        }
         if rows.is_empty() {
             return Ok(Round::Idle);
         }
         let answers = self.sink.send(Arc::clone(&rows)).await;
         assert_eq!(answers.len(), rows.len(), "a sink answers for each row");
+        observe::attempted(self.destination, outcomes(&answers));
         let failure = worst(&answers);
         let receipts = self.receipts_for(&rows, &answers);
         let moved = !receipts.is_empty();
@@ -289,11 +305,6 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
             Some((row, _)) => row.sequence - 1,
             None => rows[rows.len() - 1].sequence,
         };
-        let name = destination.name();
-        metrics::counter!("tidemark_delivered_rows_total", "destination" => name, "outcome" => "accepted")
-            .increment(total - refused);
-        metrics::counter!("tidemark_delivered_rows_total", "destination" => name, "outcome" => "refused")
-            .increment(refused);
         Ok(())
     }
 
@@ -315,8 +326,6 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
 
     fn report(&self, failure: &Failure) {
         let (destination, remedy) = (self.destination.name(), failure.remedy().name());
-        metrics::counter!("tidemark_delivery_failures_total", "destination" => destination, "remedy" => remedy)
-            .increment(1);
         match failure.remedy() {
             Remedy::Stop => tracing::error!(destination, remedy, "{failure}"),
             Remedy::Park | Remedy::ResendSameBytes => {
@@ -356,6 +365,22 @@ fn is_answered(answer: &Answer) -> bool {
         Answer::Failed(failure) => failure.remedy() == Remedy::Park,
         Answer::NotSent => false,
     }
+}
+
+fn outcomes(answers: &[Answer]) -> Attempt {
+    let mut attempt = Attempt::default();
+    for answer in answers {
+        match answer {
+            Answer::Accepted { .. } => attempt.accepted += 1,
+            Answer::Failed(failure) => match failure.remedy() {
+                Remedy::Park => attempt.refused += 1,
+                Remedy::ResendSameBytes => attempt.retried += 1,
+                Remedy::Stop => attempt.stopped += 1,
+            },
+            Answer::NotSent => {}
+        }
+    }
+    attempt
 }
 
 /// The failure that decides how to go on: a stop before a resend, and the longest wait asked for. Parked rows do not hold.

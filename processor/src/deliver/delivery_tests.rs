@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tidemark_schemas::ReceiveTime;
 use tidemark_schemas::summary::RecordId;
 
 use super::*;
@@ -206,14 +205,39 @@ async fn a_running_delivery_outlives_an_outage_and_stops_when_told() {
 
 #[tokio::test]
 async fn an_open_breaker_lets_one_row_through_at_a_time() {
+    let recorder = crate::observe::registry::recorder(&[]).expect("buckets are given");
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let shows = |line: &str| {
+        let text = recorder.handle().render();
+        assert!(text.lines().any(|shown| shown == line), "{line} in {text}");
+    };
     let (partition, there) = (Partition::with_rows(4), OtherSide::answering("bbbbb"));
     let mut delivery = delivery(&partition, &there);
     for _ in 0..5 {
         assert!(matches!(delivery.round().await, Ok(Round::Held { .. })));
     }
     assert!(!delivery.breaker.is_closed());
+    shows("tidemark_delivery_breaker_open{destination=\"billing\"} 1");
+    shows("tidemark_outbox_oldest_timestamp_seconds{destination=\"billing\"} 1790000000");
     delivery.round().await.expect("the partition is well");
     assert_eq!(partition.receipts(), "r1+");
     delivery.round().await.expect("the partition is well");
     assert_eq!(partition.receipts(), "r1+ r2+ r3+");
+    shows("tidemark_delivery_breaker_open{destination=\"billing\"} 0");
+    while !matches!(delivery.round().await, Ok(Round::Idle)) {}
+    shows("tidemark_outbox_oldest_timestamp_seconds{destination=\"billing\"} 0");
+}
+
+#[test]
+fn attempts_are_counted_by_what_came_of_them() {
+    let recorder = crate::observe::registry::recorder(&[]).expect("buckets are given");
+    let (partition, there) = (Partition::with_rows(5), OtherSide::answering("+-+ubx"));
+    let drained = metrics::with_local_recorder(&recorder, || drain(delivery(&partition, &there)));
+    assert_eq!(drained.expect("the partition is well").left, 2);
+    let text = recorder.handle().render();
+    for (outcome, count) in [("accepted", 2), ("refused", 1), ("retried", 2), ("stopped", 1)] {
+        let line =
+            format!("tidemark_deliveries_total{{destination=\"billing\",outcome=\"{outcome}\"}} {count}");
+        assert!(text.lines().any(|shown| shown == line), "{line} in {text}");
+    }
 }

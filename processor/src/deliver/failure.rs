@@ -17,7 +17,7 @@ pub enum Remedy {
 }
 
 impl Remedy {
-    /// As a metric's label.
+    /// As a field of the log.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -84,6 +84,26 @@ pub fn standing(standing: &Standing) {
 
 /// Gauges are floats by the exposition format; counts stay exact up to 2^53.
 #[allow(clippy::cast_precision_loss)]
-fn f64_of(count: u64) -> f64 {
+pub(super) fn f64_of(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_that_is_well_never_shows_is_shown() {
+        let recorder = metric::recorder(&[]).expect("buckets are given");
+        let _here = metrics::set_default_local_recorder(&recorder);
+        standing(&Standing { is_stopped: true, submit_depth: 3, commit_depth: 4, ..Standing::default() });
+        let text = recorder.handle().render();
+        for line in [
+            "tidemark_partition_poisoned 1",
+            "tidemark_channel_depth{channel=\"submit\"} 3",
+            "tidemark_channel_depth{channel=\"commit\"} 4",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
 }

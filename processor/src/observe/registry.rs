@@ -5,7 +5,7 @@
 //! Deliberately absent: labels by tenant, customer or meter, and routes, which the HTTP edge passes in.
 //!
 //! Who counts what: sources count bytes and batches as they arrive; the partition counts fates, windows and
-//! amounts at commit, so that a replayed batch is counted once.
+//! amounts at commit, so that a replayed batch is counted once; deliveries count attempts.
 
 use metrics::{
     counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, with_local_recorder,
@@ -41,8 +41,8 @@ pub struct Label {
 const FATES: Label =
     Label { name: "fate", values: &["accepted", "duplicate", "conflict", "rejected", "exception"] };
 const DESTINATIONS: Label = Label { name: "destination", values: &["billing", "erp"] };
-const OUTCOMES: Label = Label { name: "outcome", values: &["accepted", "refused", "retried"] };
-const CHANNELS: Label = Label { name: "channel", values: &["submit", "commit", "deliver"] };
+const OUTCOMES: Label = Label { name: "outcome", values: &["accepted", "refused", "retried", "stopped"] };
+const CHANNELS: Label = Label { name: "channel", values: &["submit", "commit"] };
 /// Values are the routes and the statuses that each may answer.
 const ROUTE: Label = Label { name: "route", values: &[] };
 const CODE: Label = Label { name: "code", values: &[] };
@@ -88,7 +88,7 @@ metrics! {
     WATERMARK_TIMESTAMP_SECONDS = "tidemark_watermark_timestamp_seconds", Gauge, &[],
         "The watermark as seconds since 1970; time() less this is the lag in event time. 0 before the first event.";
     WINDOWS_OPEN = "tidemark_windows_open", Gauge, &[],
-        "Windows that still take events.";
+        "Windows with usage that is not reported yet.";
     WINDOWS_CLOSED_TOTAL = "tidemark_windows_closed_total", Counter, &[],
         "Windows made final.";
     ADJUSTMENTS_TOTAL = "tidemark_adjustments_total", Counter, &[],
@@ -100,7 +100,11 @@ metrics! {
     OUTBOX_PENDING = "tidemark_outbox_pending", Gauge, &[DESTINATIONS],
         "Outbox rows without a receipt.";
     DELIVERIES_TOTAL = "tidemark_deliveries_total", Counter, &[DESTINATIONS, OUTCOMES],
-        "Attempts to deliver an outbox row, by what came of them.";
+        "Attempts to deliver an outbox row, by what came of them; a destination that fetches its rows answers each once.";
+    OUTBOX_OLDEST_TIMESTAMP_SECONDS = "tidemark_outbox_oldest_timestamp_seconds", Gauge, &[DESTINATIONS],
+        "Since when the oldest outbox row without a receipt has been the oldest, as seconds since 1970, at most since the start; 0 when none waits, or the destination fetches its rows.";
+    DELIVERY_BREAKER_OPEN = "tidemark_delivery_breaker_open", Gauge, &[DESTINATIONS],
+        "1 while failures in a row keep all rows back but a probe, 0 while rows flow.";
     EXCEPTIONS_OPEN = "tidemark_exceptions_open", Gauge, &[],
         "Exceptions that wait for someone.";
     PARTITION_POISONED = "tidemark_partition_poisoned", Gauge, &[],
@@ -116,7 +120,9 @@ metrics! {
 /// A route and the status codes that it may answer.
 pub type RouteCodes = (&'static str, &'static [u16]);
 
-/// Installs the process's recorder with every metric described and at zero. The handle renders the text.
+/// Installs the process's recorder with every metric described and at zero. The handle renders the text. Its
+/// `run_upkeep` must be called now and then: until it is, or until someone reads the text, every value of every
+/// histogram is kept.
 ///
 /// # Errors
 /// When the process has a recorder already.

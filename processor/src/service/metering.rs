@@ -27,7 +27,7 @@ use crate::http::metering::{
     ExceptionFilter, ExceptionPage, Fate, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation,
     ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
 };
-use crate::observe;
+use crate::observe::{self, Attempt};
 use crate::partition::{Input, PartitionError, RawBlock, Taken};
 use crate::store::{KeyValue, Keyspace};
 
@@ -96,7 +96,6 @@ impl Metering for MeteringService {
         if self.engine.intake.try_submit(raw, next).is_err() {
             return Box::pin(async { Err(Unavailable::Busy { retry_after: RETRY_AFTER }) });
         }
-        observe::batch_received(events.iter().map(Bytes::len).sum());
         Box::pin(async move {
             let answer: Result<Taken, Arc<PartitionError>> =
                 receiver.await.map_err(|_| stopped(&"the partition is gone"))?;
@@ -279,8 +278,12 @@ fn acknowledge(
         results.push(AcknowledgementResult { record: answer.record, status });
     }
     if !receipts.is_empty() {
+        let is_accepted = |receipt: &&Receipt| matches!(receipt.outcome, receipt::Outcome::Accepted { .. });
+        let accepted = receipts.iter().filter(is_accepted).count() as u64;
+        let attempt = Attempt { accepted, refused: receipts.len() as u64 - accepted, ..Attempt::default() };
         let committed = engine.handle.ask(|reply| Input::Receive(receipts, reply));
         committed.ok_or("the partition is gone")?.map_err(|error| error.to_string())?;
+        observe::attempted(Destination::Billing, attempt);
     }
     Ok(results)
 }
