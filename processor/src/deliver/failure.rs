@@ -58,7 +58,7 @@ pub enum Failure {
         "{record} cannot be sent: {reason}; this is damage or a defect on our side, nothing more is sent"
     )]
     Corrupt { record: RecordId, reason: String },
-    #[error("cannot use {}: {reason}; free space or correct permissions, it will be tried again", path.display())]
+    #[error("cannot use {}: {reason}; free space, correct permissions or bring the folder back, it will be tried again", path.display())]
     FileUnavailable { path: PathBuf, reason: String },
     /// After a failed fsync nobody knows what is on the disk (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
     #[error("cannot make {} durable: {reason}; check the disk, then start again", path.display())]

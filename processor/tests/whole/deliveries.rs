@@ -1,0 +1,44 @@
+//! Does what was decided leave, whatever the other side does? A service against a billing platform and an ERP that misbehave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::product::{Product, event, event_of};
+use crate::service::{Arrived, OtherSide, Service, wait_for};
+
+const PENDING: &str = r#"tidemark_outbox_pending{destination="billing"}"#;
+const BREAKER: &str = r#"tidemark_delivery_breaker_state{destination="billing"}"#;
+
+/// A second customer, `bolt`.
+const BOLT: &str = "[[customer]]\nid = \"bolt\"\nsubjects = [\"bolt\"]\n\n[[subscription]]\nid = \"bolt-1\"\ncustomer = \"bolt\"\nrate_card = \"std\"\nstart = \"2026-01-01\"\n";
+
+fn product() -> Product {
+    let product = Product::new();
+    product.write("catalog/bolt.toml", BOLT);
+    product
+}
+
+fn no_body(status: u16) -> (u16, String) {
+    (status, String::new())
+}
+
+#[test]
+fn a_folder_that_was_deleted_is_made_again() {
+    let product = product();
+    let service = Service::start(&product, "");
+    service.send(&[event("a1", "01:00:00", "5"), event("a2", "03:00:00", "5")]);
+    wait_for("the first line is there", || {
+        (product.path("data/billing").exists() && product.rated_lines().len() == 1).then_some(())
+    });
+    for folder in ["data/billing", "data/erp"] {
+        std::fs::remove_dir_all(product.path(folder)).expect("deleted");
+    }
+    service.send(&[event("a3", "05:00:00", "5")]);
+    wait_for("the second line is there", || {
+        (product.path("data/billing").exists() && product.rated_lines().len() == 1).then_some(())
+    });
+    wait_for("its receipt is committed", || (service.metric(PENDING) == 0.0).then_some(()));
+    let log = service.log();
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains("was missing")), "{log}");
+}
