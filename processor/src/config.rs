@@ -185,6 +185,8 @@ pub enum Billing {
     Webhook {
         url: String,
         secret: Secret,
+        /// Allows http to other machines.
+        plain_http: bool,
     },
     /// Billing asks `GET /v1/rated-summaries` and answers with receipts.
     Pull,
@@ -194,7 +196,7 @@ pub enum Billing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Erp {
     File { directory: PathBuf },
-    Http { url: String, token: Option<Secret> },
+    Http { url: String, token: Option<Secret>, plain_http: bool },
 }
 
 /// Where accepted events are kept as Parquet.

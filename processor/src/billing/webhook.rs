@@ -56,7 +56,7 @@ fn in_flight_default() -> usize {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookConfigError {
-    #[error("billing webhook: {0}")]
+    #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error("billing webhook: no signing secret; give at least one as whsec_...")]
     NoSecret,
@@ -87,7 +87,7 @@ impl BillingWebhook {
         if !(1..=IN_FLIGHT_MAX).contains(&config.in_flight_max) {
             return Err(WebhookConfigError::InFlight { given: config.in_flight_max });
         }
-        let endpoint = Endpoint::new(&config.url, config.plain_http, config.timeouts)?;
+        let endpoint = Endpoint::new("billing", &config.url, config.plain_http, config.timeouts)?;
         let WebhookConfig { secrets, in_flight_max, .. } = config;
         Ok(Self { inner: Arc::new(Inner { endpoint, secrets, in_flight_max, clock }) })
     }

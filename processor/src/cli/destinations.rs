@@ -98,12 +98,14 @@ fn start<S: Sink + 'static>(
 }
 
 fn webhook(config: &Config) -> anyhow::Result<BillingWebhook> {
-    let Billing::Webhook { url, secret } = &config.billing else { anyhow::bail!("billing is not a webhook") };
+    let Billing::Webhook { url, secret, plain_http } = &config.billing else {
+        anyhow::bail!("billing is not a webhook")
+    };
     let secrets = vec![SigningSecret::parse(secret.expose())?];
     let config = WebhookConfig {
         url: url.clone(),
         secrets,
-        plain_http: false,
+        plain_http: *plain_http,
         in_flight_max: BILLING_IN_FLIGHT,
         timeouts: Timeouts::default(),
     };
@@ -111,11 +113,13 @@ fn webhook(config: &Config) -> anyhow::Result<BillingWebhook> {
 }
 
 fn erp_http(config: &Config) -> anyhow::Result<ErpHttp> {
-    let Erp::Http { url, token } = &config.erp else { anyhow::bail!("the ERP is not reached over HTTP") };
+    let Erp::Http { url, token, plain_http } = &config.erp else {
+        anyhow::bail!("the ERP is not reached over HTTP")
+    };
     let config = ErpHttpConfig {
         url: url.clone(),
         bearer_token: token.as_ref().map(|token| BearerToken(token.expose().to_owned())),
-        plain_http: false,
+        plain_http: *plain_http,
         request_limit_ms: ERP_REQUEST_LIMIT_MS,
         timeouts: Timeouts::default(),
     };

@@ -273,6 +273,7 @@ fn billing(origin: &Origin<'_>, written: file::Billing, data_dir: &Path) -> Resu
             origin.unused(&written.url, "file")?;
             origin.unused(&written.secret_file, "file")?;
             origin.unused(&written.secret_env, "file")?;
+            origin.unused(&written.plain_http, "file")?;
             Ok(Billing::File { directory: directory(written.directory, data_dir, "billing") })
         }
         BillingKind::Webhook => {
@@ -281,13 +282,14 @@ fn billing(origin: &Origin<'_>, written: file::Billing, data_dir: &Path) -> Resu
             let secret = origin.secret(written.secret_file, written.secret_env)?;
             let why = "requests are signed with it; secret_env is the other way to give it";
             let secret = secret.ok_or_else(|| origin.missing("billing", "secret_file", why))?;
-            Ok(Billing::Webhook { url, secret })
+            Ok(Billing::Webhook { url, secret, plain_http: is_set(written.plain_http) })
         }
         BillingKind::Pull => {
             origin.unused(&written.directory, "pull")?;
             origin.unused(&written.url, "pull")?;
             origin.unused(&written.secret_file, "pull")?;
             origin.unused(&written.secret_env, "pull")?;
+            origin.unused(&written.plain_http, "pull")?;
             Ok(Billing::Pull)
         }
     }
@@ -299,14 +301,20 @@ fn erp(origin: &Origin<'_>, written: file::Erp, data_dir: &Path) -> Result<Erp, 
             origin.unused(&written.url, "file")?;
             origin.unused(&written.token_file, "file")?;
             origin.unused(&written.token_env, "file")?;
+            origin.unused(&written.plain_http, "file")?;
             Ok(Erp::File { directory: directory(written.directory, data_dir, "erp") })
         }
         ErpKind::Http => {
             origin.unused(&written.directory, "http")?;
             let url = origin.url(written.url, "erp")?;
-            Ok(Erp::Http { url, token: origin.secret(written.token_file, written.token_env)? })
+            let token = origin.secret(written.token_file, written.token_env)?;
+            Ok(Erp::Http { url, token, plain_http: is_set(written.plain_http) })
         }
     }
+}
+
+fn is_set(written: Option<Spanned<bool>>) -> bool {
+    written.is_some_and(Spanned::into_inner)
 }
 
 fn archive(origin: &Origin<'_>, written: file::Archive, data_dir: &Path) -> Result<Archive, ConfigError> {

@@ -87,6 +87,7 @@ pub(super) struct Billing {
     pub url: Option<Spanned<String>>,
     pub secret_file: Option<Spanned<PathBuf>>,
     pub secret_env: Option<Spanned<String>>,
+    pub plain_http: Option<Spanned<bool>>,
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +106,7 @@ pub(super) struct Erp {
     pub url: Option<Spanned<String>>,
     pub token_file: Option<Spanned<PathBuf>>,
     pub token_env: Option<Spanned<String>>,
+    pub plain_http: Option<Spanned<bool>>,
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]

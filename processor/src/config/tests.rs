@@ -57,6 +57,10 @@ fn a_refusal_names_the_place_the_key_and_what_is_allowed() {
             "[erp]\nkind = 'http'\nurl = 'https://e'\ntoken_file = 'f'\ntoken_env = 'SECRET'",
             &["line 5", "keep one"],
         ),
+        (
+            "[erp]\nkind = 'file'\nplain_http = true",
+            &["line 3, key `erp.plain_http`", "no meaning with kind file"],
+        ),
         ("[archive]\nkind = 'none'\ndirectory = 'a'", &["line 3, key `archive.directory`"]),
         ("[log]\nlevel = 'loud'", &["`warn`", "`trace`"]),
         ("[[api_key]]\nid = 'a'", &["tenant"]),
@@ -133,7 +137,10 @@ fn secrets_are_read_and_never_shown() {
     assert!(refused(&text).contains("holds 0 bytes"), "an empty secret is a mistake");
     std::fs::write(file.path(), "token\n").expect("writable");
     let token = Some(Secret::new("token".into()));
-    assert_eq!(parse(&text).expect("valid").erp, Erp::Http { url: "http://e".into(), token });
+    assert_eq!(
+        parse(&text).expect("valid").erp,
+        Erp::Http { url: "http://e".into(), token, plain_http: false }
+    );
 }
 
 const DOCUMENT: &str = include_str!("../../docs/configuration.md");

@@ -44,9 +44,9 @@ pub enum EndpointError {
     #[error("`{url}` is not an http or https address; write it like https://billing.example.com/usage")]
     NotAnAddress { url: String },
     #[error(
-        "{shown} is not encrypted; use https, or set plain_http = true when the network itself is private"
+        "{shown} is not encrypted; use https, or set {section}.plain_http = true when the network itself is private"
     )]
-    NotEncrypted { shown: String },
+    NotEncrypted { shown: String, section: &'static str },
     #[error("cannot set up TLS: {reason}; install the system's root certificates")]
     Tls { reason: String },
 }
@@ -61,11 +61,17 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// `plain_http` allows http to other machines; http to this machine is always allowed.
+    /// `section` of the configuration has the key `plain_http`, which allows http to other machines; http to this machine
+    /// is always allowed.
     ///
     /// # Errors
     /// [`EndpointError`]
-    pub fn new(url: &str, plain_http: bool, timeouts: Timeouts) -> Result<Self, EndpointError> {
+    pub fn new(
+        section: &'static str,
+        url: &str,
+        plain_http: bool,
+        timeouts: Timeouts,
+    ) -> Result<Self, EndpointError> {
         let not_an_address = || EndpointError::NotAnAddress { url: url.chars().take(200).collect() };
         let url = Url::parse(url).map_err(|_| not_an_address())?;
         let host = url.host_str().ok_or_else(not_an_address)?;
@@ -73,7 +79,7 @@ impl Endpoint {
         match url.scheme() {
             "https" => {}
             "http" if plain_http || is_this_machine(host) => {}
-            "http" => return Err(EndpointError::NotEncrypted { shown }),
+            "http" => return Err(EndpointError::NotEncrypted { shown, section }),
             _ => return Err(not_an_address()),
         }
         // An error means that a provider is installed already, which is what we want.
@@ -215,13 +221,17 @@ mod tests {
 
     #[test]
     fn addresses_are_encrypted_or_on_this_machine() {
-        let opened = |url, plain_http| Endpoint::new(url, plain_http, Timeouts::default()).map(|e| e.shown);
+        let opened =
+            |url, plain_http| Endpoint::new("erp", url, plain_http, Timeouts::default()).map(|e| e.shown);
         assert_eq!(opened("https://u:p@b.example/x?key=1#f", false), Ok("https://b.example/x".into()));
         for local in ["http://127.0.0.1:8080/x", "http://[::1]:8080/x", "http://localhost/x"] {
             assert_eq!(opened(local, false), Ok(local.into()));
         }
         let shown = "http://127.0.0.1.example/x";
-        assert_eq!(opened(shown, false), Err(EndpointError::NotEncrypted { shown: shown.into() }));
+        assert_eq!(
+            opened(shown, false),
+            Err(EndpointError::NotEncrypted { shown: shown.into(), section: "erp" })
+        );
         assert_eq!(opened(shown, true), Ok(shown.into()));
         for url in ["ftp://b.example/", "b.example", ""] {
             assert!(matches!(opened(url, true), Err(EndpointError::NotAnAddress { .. })), "{url}");

@@ -117,7 +117,7 @@ impl ErpHttp {
     /// # Errors
     /// [`EndpointError`]
     pub fn new(config: ErpHttpConfig, clock: Clock) -> Result<Self, EndpointError> {
-        let endpoint = Endpoint::new(&config.url, config.plain_http, config.timeouts)?;
+        let endpoint = Endpoint::new("erp", &config.url, config.plain_http, config.timeouts)?;
         let request_limit = Duration::from_millis(config.request_limit_ms);
         let (bearer_token, unanswered) = (config.bearer_token, Mutex::default());
         Ok(Self { inner: Arc::new(Inner { endpoint, bearer_token, request_limit, clock, unanswered }) })

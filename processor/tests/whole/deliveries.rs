@@ -24,6 +24,25 @@ fn no_body(status: u16) -> (u16, String) {
 }
 
 #[test]
+fn plain_http_is_refused_by_the_key_that_allows_it() {
+    let product = product();
+    product.write("events.ndjson", &event("a1", "01:00:00", "5"));
+    for (section, kind, more) in
+        [("billing", "webhook", "secret_env = \"BILLING_SECRET\"\n"), ("erp", "http", "")]
+    {
+        let config = format!("[{section}]\nkind = \"{kind}\"\nurl = \"http://192.0.2.1:9/\"\n{more}");
+        product.write("config.toml", &config);
+        let arguments = ["ingest", "events.ndjson", "--config", "config.toml"];
+        let refused = product.run(&arguments);
+        let key = format!("{section}.plain_http = true");
+        assert!(!refused.succeeded && refused.err.contains(&key), "{refused:#?}");
+        product.write("config.toml", &format!("{config}plain_http = true\n"));
+        let allowed = product.run(&arguments);
+        assert!(allowed.succeeded, "{allowed:#?}");
+    }
+}
+
+#[test]
 fn a_folder_that_was_deleted_is_made_again() {
     let product = product();
     let service = Service::start(&product, "");
