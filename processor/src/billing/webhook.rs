@@ -2,8 +2,8 @@
 //!
 //! What billing has to offer: an endpoint that takes one `tidemark.rated_summary.v1` as JSON, verifies
 //! `webhook-signature` over `webhook-id` and `webhook-timestamp` (Standard Webhooks 1.0.0), answers 2xx when the
-//! record is stored, and 2xx or 409 when `webhook-id` is known already. Any other 4xx parks the record; 410 stops
-//! the delivery; 401, 403 and redirects hold it, because they are about the endpoint and not about the record.
+//! record is stored, and 2xx or 409 when `webhook-id` is known already. 400, 413 and 422 refuse the record; any other 4xx
+//! and redirects hold it, because they are about the endpoint and not about the record. The contract is in `docs/deliveries.md`.
 //! Keeps: the records of one subscriber arrive in order. Deliberately absent: batches, which can be half accepted.
 
 use std::sync::Arc;
@@ -154,7 +154,6 @@ impl Inner {
                 Err(Failure::Unavailable { to, record, reason, retry_after: reply.retry_after })
             }
             Verdict::NotAdmitted => Err(Failure::NotAdmitted { to, record, reason }),
-            Verdict::Gone => Err(Failure::Gone { to, record }),
             Verdict::Refused => Err(Failure::Refused { to, record, reason }),
         }
     }

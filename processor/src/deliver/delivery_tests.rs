@@ -92,7 +92,7 @@ impl OtherSide {
             'u' => Answer::Failed(Failure::Uncertain { to, record, reason }),
             'b' => Answer::Failed(Failure::Unavailable { to, record, reason, retry_after: None }),
             '-' => Answer::Failed(Failure::Refused { to, record, reason }),
-            _ => Answer::Failed(Failure::Gone { to, record }),
+            _ => Answer::Failed(Failure::Corrupt { record, reason }),
         }
     }
 }

@@ -187,19 +187,19 @@ pub enum Verdict {
     Uncertain,
     /// Credentials or address are wrong, whatever the record says.
     NotAdmitted,
-    Gone,
+    /// It judges the record itself.
     Refused,
 }
 
+/// Only a status that can be about nothing but the record refuses it: a mistyped address must not refuse a day's records.
 #[must_use]
 pub fn verdict(status: StatusCode) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Accepted,
         409 => Verdict::AlreadyThere,
         425 | 429 | 503 => Verdict::Later,
-        300..=399 | 401 | 403 | 407 => Verdict::NotAdmitted,
-        410 => Verdict::Gone,
-        400..=499 if status != StatusCode::REQUEST_TIMEOUT => Verdict::Refused,
+        400 | 413 | 422 => Verdict::Refused,
+        300..=499 if status != StatusCode::REQUEST_TIMEOUT => Verdict::NotAdmitted,
         _ => Verdict::Uncertain,
     }
 }
@@ -262,9 +262,8 @@ mod tests {
             (&[409], Verdict::AlreadyThere),
             (&[425, 429, 503], Verdict::Later),
             (&[408, 500, 502, 504, 599], Verdict::Uncertain),
-            (&[301, 302, 307, 401, 403, 407], Verdict::NotAdmitted),
-            (&[410], Verdict::Gone),
-            (&[400, 404, 413, 422], Verdict::Refused),
+            (&[301, 302, 307, 401, 403, 404, 405, 407, 410, 415, 451], Verdict::NotAdmitted),
+            (&[400, 413, 422], Verdict::Refused),
         ] {
             for code in codes {
                 assert_eq!(of(*code), expected, "{code}");

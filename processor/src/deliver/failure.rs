@@ -38,7 +38,7 @@ pub enum Failure {
     #[error("{to} does not take {record} now: {reason}; it will be sent again")]
     Unavailable { to: String, record: RecordId, reason: String, retry_after: Option<Duration> },
     #[error(
-        "{to} does not let us in ({reason}); correct the credentials or the address there or here, {record} waits and will be sent again"
+        "{to} does not take requests of ours ({reason}); correct the address or the credentials, here or there; {record} waits and will be sent again"
     )]
     NotAdmitted { to: String, record: RecordId, reason: String },
     /// A polite answer is not an effect: see `erp::http`.
@@ -52,8 +52,6 @@ pub enum Failure {
         "{to} has other content under the id {record}: {difference}; compare both before anything is replayed"
     )]
     Conflict { to: String, record: RecordId, difference: String },
-    #[error("{to} is gone for good (410 for {record}); configure another destination and start again")]
-    Gone { to: String, record: RecordId },
     #[error(
         "{record} cannot be sent: {reason}; this is damage or a defect on our side, nothing more is sent"
     )]
@@ -76,7 +74,7 @@ impl Failure {
             | Self::NotInEffect { .. }
             | Self::FileUnavailable { .. } => Remedy::ResendSameBytes,
             Self::Refused { .. } | Self::Conflict { .. } => Remedy::Park,
-            Self::Gone { .. } | Self::Corrupt { .. } | Self::NotDurable { .. } => Remedy::Stop,
+            Self::Corrupt { .. } | Self::NotDurable { .. } => Remedy::Stop,
         }
     }
 

@@ -126,7 +126,7 @@ mod tests {
                     match row.payload.last() {
                         Some(b'!') => Err(Failure::Uncertain { to, record, reason }),
                         Some(b'-') => Err(Failure::Refused { to, record, reason }),
-                        Some(b'.') => Err(Failure::Gone { to, record }),
+                        Some(b'.') => Err(Failure::Corrupt { record, reason }),
                         _ => Ok(String::new()),
                     }
                 }

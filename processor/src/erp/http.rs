@@ -2,8 +2,8 @@
 //!
 //! ERPs differ; a small adapter in front of each offers this contract:
 //! - `POST {url}` with a `tidemark.journal_entry.v1` as JSON and its id as `Idempotency-Key`. The adapter books an id at
-//!   most once, also when two requests overlap or its idempotency keys have expired. 2xx: taken; 4xx: refused, and
-//!   the body says why; 409: the id is known.
+//!   most once, also when two requests overlap or its idempotency keys have expired. 2xx: taken; 400, 413, 422: refused,
+//!   and the body says why; 409: the id is known. Any other 4xx is about the address or the credentials, and holds it.
 //! - `GET {url}/{id}`: 404, or 200 with [`Standing`]: id, state, legal entity, currency, accounting period and
 //!   totals as they are in the ledger, and the ledger's own document number.
 //!
@@ -269,7 +269,6 @@ impl Inner {
         let (to, record, reason) = (self.to(), row.id.clone(), excerpt(reply));
         match verdict(reply.status) {
             Verdict::NotAdmitted => Failure::NotAdmitted { to, record, reason },
-            Verdict::Gone => Failure::Gone { to, record },
             Verdict::Refused => Failure::Refused { to, record, reason },
             Verdict::Accepted | Verdict::AlreadyThere | Verdict::Later | Verdict::Uncertain => {
                 Failure::Unavailable { to, record, reason, retry_after: reply.retry_after }

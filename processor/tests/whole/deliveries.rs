@@ -24,6 +24,22 @@ fn no_body(status: u16) -> (u16, String) {
 }
 
 #[test]
+fn a_wrong_address_holds_the_rows_and_says_why() {
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let mended = Arc::clone(&is_mended);
+    let platform = OtherSide::start(move |_| no_body(if mended.load(Ordering::Relaxed) { 204 } else { 404 }));
+    let service = Service::start(&product(), &platform.webhook());
+    service.send(&[event("a1", "01:00:00", "5"), event("a2", "03:00:00", "5")]);
+    wait_for("it was tried twice", || (platform.arrived().len() > 1).then_some(()));
+    assert_eq!(service.metric(PENDING), 1.0);
+    assert_eq!(service.metric("tidemark_exceptions_open"), 0.0);
+    let log = service.log();
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains("404")), "{log}");
+    is_mended.store(true, Ordering::Relaxed);
+    wait_for("it has arrived", || (service.metric(PENDING) == 0.0).then_some(()));
+}
+
+#[test]
 fn plain_http_is_refused_by_the_key_that_allows_it() {
     let product = product();
     product.write("events.ndjson", &event("a1", "01:00:00", "5"));
