@@ -47,6 +47,11 @@ impl Sink for BillingFiles {
         ROWS_PER_FILE_MAX
     }
 
+    /// One key for all: files are written one after the other, and what fails for one fails for all.
+    fn key(&self, _: &OutboxRow) -> String {
+        String::new()
+    }
+
     async fn send(&self, rows: Arc<[OutboxRow]>) -> Vec<Answer> {
         let folder = Arc::clone(&self.folder);
         // A write that panicked has changed no file; its folder is as good as before.

@@ -98,6 +98,10 @@ impl Sink for BillingWebhook {
         ROWS_PER_BATCH
     }
 
+    fn key(&self, row: &OutboxRow) -> String {
+        subscriber(row)
+    }
+
     async fn send(&self, rows: Arc<[OutboxRow]>) -> Vec<Answer> {
         let inner = Arc::clone(&self.inner);
         let send = move |row| {
@@ -143,7 +147,7 @@ impl Inner {
                 return Err(Failure::Uncertain { to, record, reason: none.reason });
             }
             Err(none) => {
-                return Err(Failure::Unavailable { to, record, reason: none.reason, retry_after: None });
+                return Err(Failure::Unreachable { to, record, reason: none.reason });
             }
         };
         let reason = excerpt(&reply);

@@ -185,12 +185,12 @@ async fn one_subscribers_failure_holds_only_its_own_rows() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_unavailable_not_uncertain() {
+async fn nobody_listening_is_unreachable_not_uncertain() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
     let answers = send(&webhook(&format!("http://{address}/"), 30_000), &[row(1, "acme")]).await;
-    assert!(matches!(answers[0], Answer::Failed(Failure::Unavailable { .. })), "{answers:?}");
+    assert!(matches!(answers[0], Answer::Failed(Failure::Unreachable { .. })), "{answers:?}");
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub enum Failure {
     Uncertain { to: String, record: RecordId, reason: String },
     #[error("{to} does not take {record} now: {reason}; it will be sent again")]
     Unavailable { to: String, record: RecordId, reason: String, retry_after: Option<Duration> },
+    #[error("cannot connect to {to}: {reason}; {record} waits and will be sent again")]
+    Unreachable { to: String, record: RecordId, reason: String },
     #[error(
         "{to} does not take requests of ours ({reason}); correct the address or the credentials, here or there; {record} waits and will be sent again"
     )]
@@ -69,6 +71,7 @@ impl Failure {
         match self {
             Self::Uncertain { .. }
             | Self::Unavailable { .. }
+            | Self::Unreachable { .. }
             // Parking here would park every row of the day for one wrong secret.
             | Self::NotAdmitted { .. }
             | Self::NotInEffect { .. }
@@ -76,6 +79,12 @@ impl Failure {
             Self::Refused { .. } | Self::Conflict { .. } => Remedy::Park,
             Self::Corrupt { .. } | Self::NotDurable { .. } => Remedy::Stop,
         }
+    }
+
+    /// Whether it is about the destination, so that every other key would fail alike.
+    #[must_use]
+    pub fn is_of_destination(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NotAdmitted { .. } | Self::FileUnavailable { .. })
     }
 
     /// How long the other side asked us to wait.

@@ -129,6 +129,10 @@ impl Sink for ErpHttp {
         ENTRIES_PER_BATCH
     }
 
+    fn key(&self, row: &OutboxRow) -> String {
+        legal_entity(row)
+    }
+
     async fn send(&self, rows: Arc<[OutboxRow]>) -> Vec<Answer> {
         let inner = Arc::clone(&self.inner);
         let send = move |row| {
@@ -200,13 +204,15 @@ impl Inner {
         let mut url = self.endpoint.url.clone();
         let path = format!("{}/{}", url.path().trim_end_matches('/'), row.id);
         url.set_path(&path);
-        let reply =
-            self.exchanged(self.endpoint.client.get(url)).await.map_err(|none| Failure::Unavailable {
-                to: self.to(),
-                record: row.id.clone(),
-                reason: none.reason,
-                retry_after: None,
-            })?;
+        // A look-up changes nothing, so it does not matter whether it arrived.
+        let reply = self.exchanged(self.endpoint.client.get(url)).await.map_err(|none| {
+            let (to, record, reason) = (self.to(), row.id.clone(), none.reason);
+            if none.may_have_arrived {
+                Failure::Unavailable { to, record, reason, retry_after: None }
+            } else {
+                Failure::Unreachable { to, record, reason }
+            }
+        })?;
         if reply.status == reqwest::StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -260,7 +266,7 @@ impl Inner {
         if none.may_have_arrived {
             Failure::Uncertain { to, record, reason }
         } else {
-            Failure::Unavailable { to, record, reason, retry_after: None }
+            Failure::Unreachable { to, record, reason }
         }
     }
 

@@ -24,6 +24,32 @@ fn no_body(status: u16) -> (u16, String) {
 }
 
 #[test]
+fn one_failing_subscriber_holds_no_other() {
+    let platform = OtherSide::start(|request| match request.subscriber().as_str() {
+        "acme" => (500, "database of acme is down".into()),
+        _ => no_body(204),
+    });
+    let product = product();
+    let service = Service::start(&product, &platform.webhook());
+    let of = |subscriber: &str| {
+        platform.arrived().iter().filter(|request| request.subscriber() == subscriber).count()
+    };
+    service.send(&[event("a1", "01:00:00", "5"), event_of("bolt", "b1", "01:00:00", "5")]);
+    service.send(&[event("a2", "03:00:00", "5")]);
+    wait_for("acme has failed more often than a breaker takes", || (of("acme") > 5).then_some(()));
+    for hour in [4, 6, 8] {
+        let before = of("bolt");
+        service.send(&[event_of("bolt", &format!("b{hour}"), &format!("0{hour}:00:00"), "5")]);
+        service.send(&[event(&format!("c{hour}"), &format!("0{}:30:00", hour + 1), "5")]);
+        wait_for("bolt is billed", || (of("bolt") > before).then_some(()));
+        assert_eq!(service.metric(BREAKER), 0.0, "{}", service.log());
+    }
+    let bodies: Vec<String> =
+        platform.arrived().iter().filter(|r| r.subscriber() == "acme").map(|r| r.body.clone()).collect();
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "nothing of acme overtakes its first row");
+}
+
+#[test]
 fn a_wrong_address_holds_the_rows_and_says_why() {
     let is_mended = Arc::new(AtomicBool::new(false));
     let mended = Arc::clone(&is_mended);
