@@ -46,7 +46,7 @@ pub struct WebhookConfig {
     /// Subscribers that are sent to at the same time.
     #[serde(default = "in_flight_default")]
     pub in_flight_max: usize,
-    #[serde(default)]
+    #[serde(skip)]
     pub timeouts: Timeouts,
 }
 

@@ -81,7 +81,7 @@ fn webhook(url: &str, answer_ms: u64) -> BillingWebhook {
         secrets: SECRETS.map(|text| SigningSecret::parse(text).expect("a secret")).into(),
         plain_http: false,
         in_flight_max: 4,
-        timeouts: Timeouts { connect_ms: 5_000, answer_ms },
+        timeouts: Timeouts { answer: Duration::from_millis(answer_ms), ..Timeouts::default() },
     };
     BillingWebhook::new(config, noon).expect("a configuration")
 }

@@ -11,7 +11,8 @@ use toml::Spanned;
 
 use super::file::{self, ArchiveKind, BillingKind, ErpKind};
 use super::{
-    ApiKey, Archive, Billing, Config, ConfigError, Erp, Http, KeyHash, Log, Role, Scope, Secret, Tls,
+    ApiKey, Archive, Billing, Config, ConfigError, Delivery, Erp, Http, KeyHash, Log, Role, Scope, Secret,
+    Tls,
 };
 
 /// A kilobyte holds any token; more is a wrong file.
@@ -149,6 +150,7 @@ pub(super) fn checked(origin: &Origin<'_>, written: file::File) -> Result<Config
         api_keys: api_keys(origin, written.api_key)?,
         billing: billing(origin, written.billing, &written.data_dir)?,
         erp: erp(origin, written.erp, &written.data_dir)?,
+        delivery: delivery(origin, written.delivery)?,
         archive: archive(origin, written.archive, &written.data_dir)?,
         log: Log { format: written.log.format, level: written.log.level },
         data_dir: written.data_dir,
@@ -315,6 +317,30 @@ fn erp(origin: &Origin<'_>, written: file::Erp, data_dir: &Path) -> Result<Erp, 
 
 fn is_set(written: Option<Spanned<bool>>) -> bool {
     written.is_some_and(Spanned::into_inner)
+}
+
+fn delivery(origin: &Origin<'_>, written: file::Delivery) -> Result<Delivery, ConfigError> {
+    const SECOND: u64 = 1000;
+    const DAY: u64 = 86_400 * SECOND;
+    let longest = written.longest_wait_ms.as_ref().map(Spanned::span);
+    let milliseconds = |written, default, most| -> Result<Duration, ConfigError> {
+        origin.number(written, default, 1..=most).map(Duration::from_millis)
+    };
+    let failures_to_open = origin.number(written.failures_to_open, 5, 1..=1000)?;
+    let delivery = Delivery {
+        connect_timeout: milliseconds(written.connect_timeout_ms, 5 * SECOND, 300 * SECOND)?,
+        answer_timeout: milliseconds(written.answer_timeout_ms, 20 * SECOND, 300 * SECOND)?,
+        first_wait: milliseconds(written.first_wait_ms, 200, 3600 * SECOND)?,
+        longest_wait: milliseconds(written.longest_wait_ms, 30 * SECOND, DAY)?,
+        retry_after_max: milliseconds(written.retry_after_max_ms, 300 * SECOND, DAY)?,
+        failures_to_open: u32::try_from(failures_to_open).expect("at most 1000"),
+        open: milliseconds(written.open_ms, 15 * SECOND, DAY)?,
+    };
+    if delivery.longest_wait < delivery.first_wait {
+        let reason = "less than delivery.first_wait_ms; raise it, or lower the other";
+        return Err(origin.invalid(&longest.unwrap_or(0..0), reason));
+    }
+    Ok(delivery)
 }
 
 fn archive(origin: &Origin<'_>, written: file::Archive, data_dir: &Path) -> Result<Archive, ConfigError> {

@@ -61,6 +61,8 @@ fn a_refusal_names_the_place_the_key_and_what_is_allowed() {
             "[erp]\nkind = 'file'\nplain_http = true",
             &["line 3, key `erp.plain_http`", "no meaning with kind file"],
         ),
+        ("[delivery]\nfailures_to_open = 0", &["key `delivery.failures_to_open`", "0 is outside 1 to 1000"]),
+        ("[delivery]\nlongest_wait_ms = 100", &["line 2, key `delivery.longest_wait_ms`", "first_wait_ms"]),
         ("[archive]\nkind = 'none'\ndirectory = 'a'", &["line 3, key `archive.directory`"]),
         ("[log]\nlevel = 'loud'", &["`warn`", "`trace`"]),
         ("[[api_key]]\nid = 'a'", &["tenant"]),
@@ -147,7 +149,7 @@ const DOCUMENT: &str = include_str!("../../docs/configuration.md");
 
 /// The keys that the parser allows, as it says itself, with their section.
 fn allowed_keys() -> BTreeSet<String> {
-    let sections = ["", "http", "api_key", "billing", "erp", "archive", "log"];
+    let sections = ["", "http", "api_key", "billing", "erp", "delivery", "archive", "log"];
     let mut keys = BTreeSet::new();
     for section in sections {
         let header = match section {

@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use tidemark_schemas::outbox::{Destination, OutboxRow};
 use tidemark_schemas::receipt::{Outcome, Receipt};
 use tidemark_schemas::time::ReceiveTime;
@@ -34,34 +33,22 @@ pub const DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// A refusal's reason is read by people; past this it is a page of HTML.
 pub const REASON_CHARS_MAX: usize = 2_000;
 
-/// How patiently a destination is tried. Times in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DeliveryConfig {
-    /// Bound of the wait after the first failure; doubles with each further one.
-    pub first_wait_ms: u64,
-    /// Bound of every wait that we choose ourselves.
-    pub longest_wait_ms: u64,
-    /// Failures in a row after which nothing is sent for `open_ms`.
-    pub failures_to_open: u32,
-    pub open_ms: u64,
-    /// The other side's `Retry-After` is honoured up to this.
-    pub retry_after_max_ms: u64,
-    /// Looks for rows this often even when nobody announced any.
-    pub poll_ms: u64,
-}
+/// Looks for rows this often even when nobody announced any.
+const POLL: Duration = Duration::from_secs(5);
 
-impl Default for DeliveryConfig {
-    fn default() -> Self {
-        Self {
-            first_wait_ms: 200,
-            longest_wait_ms: 30_000,
-            failures_to_open: 5,
-            open_ms: 15_000,
-            retry_after_max_ms: 300_000,
-            poll_ms: 5_000,
-        }
-    }
+/// How patiently a destination is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryConfig {
+    /// Bound of the wait after a key's first failure; doubles with each further one.
+    pub first_wait: Duration,
+    /// Bound of every wait that we choose ourselves.
+    pub longest_wait: Duration,
+    /// The other side's `Retry-After` is honoured up to this.
+    pub retry_after_max: Duration,
+    /// Keys that fail with no success between them, or failures of the destination itself, after which nothing is sent
+    /// for `open`.
+    pub failures_to_open: u32,
+    pub open: Duration,
 }
 
 /// Why a delivery ended. Rows are where they were: in the outbox.
@@ -150,7 +137,7 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
             sink,
             clock,
             config,
-            breaker: Breaker::new(config.failures_to_open, Duration::from_millis(config.open_ms)),
+            breaker: Breaker::new(config.failures_to_open, config.open),
             told: Position::Closed,
             held: Held::default(),
             cursor: 0,
@@ -170,12 +157,11 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
         committed: Arc<Notify>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), DeliveryError> {
-        let poll = Duration::from_millis(self.config.poll_ms);
         while !*stop.borrow() {
             let wait = match self.round().await? {
                 Round::Moved | Round::Failed => continue,
-                Round::Idle => poll,
-                Round::Held { wait } => wait.min(poll),
+                Round::Idle => POLL,
+                Round::Held { wait } => wait.min(POLL),
             };
             tokio::select! {
                 () = committed.notified() => {}
@@ -348,11 +334,8 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
             }
             Remedy::ResendSameBytes => {
                 let now = Instant::now();
-                let asked = failure.retry_after().unwrap_or_default().min(Duration::from_millis(self.config.retry_after_max_ms));
-                let backoff = Backoff {
-                    first: Duration::from_millis(self.config.first_wait_ms),
-                    longest: Duration::from_millis(self.config.longest_wait_ms),
-                };
+                let asked = failure.retry_after().unwrap_or_default().min(self.config.retry_after_max);
+                let backoff = Backoff { first: self.config.first_wait, longest: self.config.longest_wait };
                 let wait = |failures| backoff.wait(failures, random()).max(asked);
                 let (attempts, wait) = self.held.failed(key, row.sequence, now, wait);
                 if !others_moved {

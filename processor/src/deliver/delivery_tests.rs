@@ -145,17 +145,23 @@ fn delivery(
     partition: &Arc<Partition>,
     there: &Arc<OtherSide>,
 ) -> Delivery<Arc<Partition>, Arc<Partition>, Arc<OtherSide>> {
-    let config =
-        DeliveryConfig { first_wait_ms: 0, longest_wait_ms: 0, open_ms: 0, ..DeliveryConfig::default() };
     Delivery::new(
         Destination::Billing,
         Arc::clone(partition),
         Arc::clone(partition),
         Arc::clone(there),
         noon,
-        config,
+        AT_ONCE,
     )
 }
+
+const AT_ONCE: DeliveryConfig = DeliveryConfig {
+    first_wait: Duration::ZERO,
+    longest_wait: Duration::ZERO,
+    retry_after_max: Duration::ZERO,
+    failures_to_open: 5,
+    open: Duration::ZERO,
+};
 
 /// Drains five rows and shows what arrived, what was committed and what was counted.
 fn check(cues: &str, arrived: &str, receipts: &str, counts: (u64, u64, u64)) {

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
-use serde::Deserialize;
 use tidemark_schemas::ReceiveTime;
 
 /// A journal entry of 900 lines has about 150 KB; ERPs refuse bodies of 2 MiB and more.
@@ -22,19 +21,18 @@ pub const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// What of a reply is shown to people.
 const EXCERPT_CHARS_MAX: usize = 500;
 
-/// How long we wait, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// How long we wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    pub connect_ms: u64,
+    pub connect: Duration,
     /// From the first byte sent to the last byte read.
-    pub answer_ms: u64,
+    pub answer: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         // Standard Webhooks recommends 15 to 30 seconds for the answer.
-        Self { connect_ms: 5_000, answer_ms: 20_000 }
+        Self { connect: Duration::from_secs(5), answer: Duration::from_secs(20) }
     }
 }
 
@@ -85,8 +83,8 @@ impl Endpoint {
         // An error means that a provider is installed already, which is what we want.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
-            .connect_timeout(Duration::from_millis(timeouts.connect_ms))
-            .timeout(Duration::from_millis(timeouts.answer_ms))
+            .connect_timeout(timeouts.connect)
+            .timeout(timeouts.answer)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .user_agent(concat!("tidemark/", env!("CARGO_PKG_VERSION")))

@@ -52,7 +52,7 @@ pub struct ErpHttpConfig {
     /// How long the adapter may go on with a request whose client has hung up.
     #[serde(default = "request_limit_default")]
     pub request_limit_ms: u64,
-    #[serde(default)]
+    #[serde(skip)]
     pub timeouts: Timeouts,
 }
 

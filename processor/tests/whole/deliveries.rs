@@ -85,6 +85,27 @@ fn plain_http_is_refused_by_the_key_that_allows_it() {
 }
 
 #[test]
+fn a_breaker_is_seen_opening_and_closing() {
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let mended = Arc::clone(&is_mended);
+    let platform = OtherSide::start(move |_| no_body(if mended.load(Ordering::Relaxed) { 204 } else { 401 }));
+    let config = format!(
+        "{}[delivery]\nfailures_to_open = 2\nopen_ms = 100\nfirst_wait_ms = 10\nlongest_wait_ms = 50\n",
+        platform.webhook()
+    );
+    let service = Service::start(&product(), &config);
+    service.send(&[event("a1", "01:00:00", "5"), event("a2", "03:00:00", "5")]);
+    wait_for("the breaker is open", || (service.metric(BREAKER) == 2.0).then_some(()));
+    is_mended.store(true, Ordering::Relaxed);
+    wait_for("it is closed", || (service.metric(BREAKER) == 0.0).then_some(()));
+    assert_eq!(service.metric(PENDING), 0.0);
+    let log = service.log();
+    for word in ["breaker is open", "breaker is half-open", "breaker is closed"] {
+        assert!(log.contains(word), "{word}: {log}");
+    }
+}
+
+#[test]
 fn a_folder_that_was_deleted_is_made_again() {
     let product = product();
     let service = Service::start(&product, "");
