@@ -50,7 +50,7 @@ pub struct Http {
     pub requests_max: usize,
     /// Open connections; one more is closed.
     pub connections_max: usize,
-    /// How long a stop waits for requests in progress.
+    /// How long a stop waits for requests in progress, those that we have sent included.
     pub shutdown_grace: Duration,
 }
 

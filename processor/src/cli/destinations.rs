@@ -102,8 +102,9 @@ fn start<S: Sink + 'static>(
         }
     });
     let (delivery, stop) = (delivery(engine.outbox(), config, destination, sink), stop.clone());
+    let grace = config.http.shutdown_grace;
     tokio::spawn(async move {
-        let ended = delivery.run(committed, stop).await;
+        let ended = delivery.run(committed, stop, grace).await;
         if let Err(error) = &ended {
             tracing::error!(%destination, %error, "delivery ended");
         }

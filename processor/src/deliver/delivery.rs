@@ -4,7 +4,7 @@
 //! remember across a restart; a failed commit ends the delivery, because the partition is not to be guessed at.
 //! A key that fails backs off by itself and the others go on ([`Held`]); when the destination fails as a whole, nothing
 //! but a probe is sent ([`Breaker`]), and probes take turns over the keys.
-//! Stop order: deliveries first, then the partition, because a delivery finishes the attempt it is in.
+//! Stop order: deliveries first, then the partition, because a delivery finishes the attempt it is in, if its grace allows.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -147,12 +147,35 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
         }
     }
 
-    /// Delivers until `stop` turns true. `committed` is notified (with `notify_one`, one [`Notify`] for each
-    /// destination) when a commit added rows.
+    /// Delivers until `stop` turns true, then for at most `grace`. `committed` is notified (with `notify_one`, one
+    /// [`Notify`] for each destination) when a commit added rows.
     ///
     /// # Errors
     /// [`DeliveryError`]; everything less is waited out.
     pub async fn run(
+        self,
+        committed: Arc<Notify>,
+        stop: watch::Receiver<bool>,
+        grace: Duration,
+    ) -> Result<(), DeliveryError> {
+        let destination = self.destination.name();
+        let mut told = stop.clone();
+        let overdue = async move {
+            // A sender that is gone can no longer stop us otherwise: that is a stop too.
+            let _ = told.wait_for(|stop| *stop).await;
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            ended = self.run_until(committed, stop) => ended,
+            // It may have arrived: the same bytes go out again under the same id, after the next start.
+            () = overdue => {
+                tracing::warn!(destination, "the attempt in progress took longer than the shutdown grace; it is abandoned, its rows are sent again after the next start");
+                Ok(())
+            }
+        }
+    }
+
+    async fn run_until(
         mut self,
         committed: Arc<Notify>,
         mut stop: watch::Receiver<bool>,

@@ -219,7 +219,11 @@ async fn a_running_delivery_outlives_an_outage_and_stops_when_told() {
     let (partition, there) = (Partition::with_rows(2), OtherSide::answering(&"b".repeat(20)));
     let (stop, stopped) = watch::channel(false);
     let committed = Arc::new(Notify::new());
-    let running = tokio::spawn(delivery(&partition, &there).run(Arc::clone(&committed), stopped));
+    let running = tokio::spawn(delivery(&partition, &there).run(
+        Arc::clone(&committed),
+        stopped,
+        Duration::from_secs(60),
+    ));
     while partition.receipts() != "r1+ r2+" {
         tokio::task::yield_now().await;
     }
@@ -310,4 +314,33 @@ async fn an_open_breaker_probes_another_key_each_time() {
     partition.add_named(7, "f1");
     rounds(&mut delivery, 1).await;
     assert_eq!((partition.receipts().as_str(), delivery.breaker.position()), ("f1+", Position::Closed));
+}
+
+/// Takes rows and never answers.
+struct Silent;
+
+impl Sink for Silent {
+    fn rows_per_batch(&self) -> usize {
+        2
+    }
+
+    fn key(&self, _: &OutboxRow) -> String {
+        String::new()
+    }
+
+    async fn send(&self, _: Arc<[OutboxRow]>) -> Vec<Answer> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_an_attempt_no_longer_than_its_grace() {
+    let partition = Partition::with_rows(1);
+    let outbox = (Arc::clone(&partition), Arc::clone(&partition));
+    let delivery = Delivery::new(Destination::Billing, outbox.0, outbox.1, Silent, noon, AT_ONCE);
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(delivery.run(Arc::default(), stopped, Duration::from_millis(1)));
+    stop.send(true).expect("the delivery listens");
+    running.await.expect("no panic").expect("a stop is no error");
+    assert_eq!(partition.receipts(), "");
 }

@@ -85,6 +85,22 @@ fn plain_http_is_refused_by_the_key_that_allows_it() {
 }
 
 #[test]
+fn a_stop_takes_no_longer_than_its_grace() {
+    let platform = OtherSide::start(|_| {
+        std::thread::sleep(Duration::from_secs(15));
+        no_body(204)
+    });
+    let config = format!("{}[http]\nshutdown_grace_ms = 500\n", platform.webhook());
+    let service = Service::start(&product(), &config);
+    service.send(&[event("a1", "01:00:00", "5"), event("a2", "03:00:00", "5")]);
+    wait_for("a request is on its way", || (!platform.arrived().is_empty()).then_some(()));
+    let (status, took, log) = service.terminate();
+    assert!(status.success(), "{log}");
+    assert!(took < Duration::from_secs(5), "{took:?}: {log}");
+    assert!(log.lines().last().is_some_and(|line| line.ends_with("stopped")), "{log}");
+}
+
+#[test]
 fn a_breaker_is_seen_opening_and_closing() {
     let is_mended = Arc::new(AtomicBool::new(false));
     let mended = Arc::clone(&is_mended);
