@@ -94,6 +94,8 @@ pub struct Delivery<O, R, S> {
     held: Held,
     /// Every row up to here is gone, or of a key that is held from it or an older row on.
     cursor: u64,
+    /// What [`Outbox::resent`] said last.
+    resent: u64,
     /// Attempts in a row without a single answer.
     failures: u32,
     /// The oldest row that waits, and since when it has been the oldest.
@@ -132,6 +134,7 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
     ) -> Self {
         Self {
             destination,
+            resent: outbox.resent(),
             outbox,
             receipts,
             sink,
@@ -254,6 +257,7 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
 
     /// The next rows of keys that need not wait; empty when all of a page must, `None` at the end of the outbox.
     fn batch(&mut self, now: Instant) -> Result<Option<Vec<Keyed>>, DeliveryError> {
+        self.begin_again_if_resent();
         if self.held.is_full() {
             return self.next_in_turn(now);
         }
@@ -273,6 +277,7 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
     /// A row of a key that has not failed, if there is one, because what holds one key says nothing about the others;
     /// else of the key whose turn it is. `None` when there is none, or none is due.
     fn probe(&mut self, now: Instant) -> Result<Option<Vec<Keyed>>, DeliveryError> {
+        self.begin_again_if_resent();
         self.held.disarm();
         loop {
             let page = self.pending(self.cursor, self.sink.rows_per_batch())?;
@@ -300,6 +305,14 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
             }
         }
         Ok(None)
+    }
+
+    /// Rows that were refused and are sent again lie below the cursor. Someone has acted, so that every key is tried again.
+    fn begin_again_if_resent(&mut self) {
+        let resent = self.outbox.resent();
+        if std::mem::replace(&mut self.resent, resent) != resent {
+            (self.cursor, self.held) = (0, Held::default());
+        }
     }
 
     async fn attempt(&mut self, keyed: Vec<Keyed>) -> Result<Round, DeliveryError> {

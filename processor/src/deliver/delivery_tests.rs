@@ -18,6 +18,7 @@ struct Partition {
     receipts: Mutex<Vec<String>>,
     /// How many commits fail before one succeeds.
     failing_commits: Mutex<u32>,
+    resent: Mutex<u64>,
 }
 
 impl Partition {
@@ -56,6 +57,10 @@ impl Partition {
 impl Outbox for Arc<Partition> {
     fn pending(&self, _: Destination, after: u64, limit: usize) -> Result<Vec<OutboxRow>, PartitionError> {
         Ok(locked(&self.rows).range(after + 1..).take(limit).map(|(_, row)| row.clone()).collect())
+    }
+
+    fn resent(&self) -> u64 {
+        *locked(&self.resent)
     }
 }
 
@@ -314,6 +319,19 @@ async fn an_open_breaker_probes_another_key_each_time() {
     partition.add_named(7, "f1");
     rounds(&mut delivery, 1).await;
     assert_eq!((partition.receipts().as_str(), delivery.breaker.position()), ("f1+", Position::Closed));
+}
+
+#[tokio::test]
+async fn a_row_that_comes_back_is_sent_again() {
+    let (partition, there) = (Partition::with_rows(3), OtherSide::answering("-"));
+    let mut delivery = delivery(&partition, &there);
+    while !matches!(delivery.round().await, Ok(Round::Idle)) {}
+    partition.add(1);
+    rounds(&mut delivery, 3).await;
+    assert_eq!(partition.receipts(), "r1- r2+ r3+", "nobody said that it is back");
+    *locked(&partition.resent) += 1;
+    rounds(&mut delivery, 1).await;
+    assert_eq!(partition.receipts(), "r1- r2+ r3+ r1+");
 }
 
 /// Takes rows and never answers.

@@ -48,10 +48,10 @@ pub enum Failure {
         "{to} answered about {record}, but read back it is not in effect: {found}; it will be looked up again"
     )]
     NotInEffect { to: String, record: RecordId, found: String },
-    #[error("{to} refused {record}: {reason}; correct the cause there or in the catalog, then replay it")]
+    #[error("{to} refused {record}: {reason}; correct the cause there, then replay its exception")]
     Refused { to: String, record: RecordId, reason: String },
     #[error(
-        "{to} has other content under the id {record}: {difference}; compare both before anything is replayed"
+        "{to} has other content under the id {record}: {difference}; compare both before its exception is replayed"
     )]
     Conflict { to: String, record: RecordId, difference: String },
     #[error(

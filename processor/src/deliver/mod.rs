@@ -41,6 +41,9 @@ pub trait Outbox: Send + Sync {
         after: u64,
         limit: usize,
     ) -> Result<Vec<OutboxRow>, PartitionError>;
+
+    /// Changes when rows that had left come back, with the sequences that they had: what was read is read again.
+    fn resent(&self) -> u64;
 }
 
 /// The way back into the partition.

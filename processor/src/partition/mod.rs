@@ -14,6 +14,7 @@ mod exceptions;
 mod load;
 mod open;
 mod prepare;
+mod receipts;
 mod run;
 
 pub use commit::{Partition, PartitionError, Position, Taken, sequence_of};
@@ -21,4 +22,5 @@ pub use exceptions::exception_row;
 pub use load::{decode as decode_row, load_all, undecodable};
 pub use open::{OpenError, Options};
 pub use prepare::{Damaged, PreparedBlock, Preparer, RawBlock, Waiting};
+pub use receipts::records_of;
 pub use run::{Busy, Handle, Heads, Input, Reply, Snapshot};

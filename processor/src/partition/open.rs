@@ -132,6 +132,7 @@ impl Partition {
             preparer,
             exceptions,
             told: progress.counts,
+            resent: 0,
             stopped: None,
         })
     }

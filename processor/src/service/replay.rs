@@ -1,4 +1,5 @@
 //! Books what waited, after its cause was mended: the catalog knows the subject now, the price exists, the time has come.
+//! Sends again what was refused: the other side would take it now.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,8 +43,14 @@ pub fn replay(
     scope: &Scope,
     selection: &ReplaySelection,
 ) -> Result<ReplayReport, ReplayError> {
-    let by_tenant = select(store, scope, selection)?;
-    let mut report = ReplayReport { selected: 0, resolved: 0, waiting: 0 };
+    let Selected { by_tenant, refused } = select(store, scope, selection)?;
+    let mut report = ReplayReport { selected: 0, resolved: 0, waiting: 0, resent: 0 };
+    for part in refused.chunks(REPLAYED_AT_ONCE_MAX) {
+        let resent = handle.ask(|reply| Input::Resend(part.to_vec(), reply)).ok_or(ReplayError::Gone)??;
+        report.selected += part.len() as u64;
+        report.resent += resent;
+        report.waiting += part.len() as u64 - resent;
+    }
     for (tenant, waiting) in by_tenant {
         for part in waiting.chunks(REPLAYED_AT_ONCE_MAX) {
             // The clock's word now: a time that was in the future may have come.
@@ -59,17 +66,9 @@ pub fn replay(
     Ok(report)
 }
 
-fn select(
-    store: &dyn KeyValue,
-    scope: &Scope,
-    selection: &ReplaySelection,
-) -> Result<BTreeMap<TenantId, Vec<Waiting>>, StoreError> {
-    let mut selected: BTreeMap<TenantId, Vec<Waiting>> = BTreeMap::new();
-    let mut add = |found: v1::ExceptionRecord| {
-        if let Some((tenant, waiting)) = replayable(scope, found) {
-            selected.entry(tenant).or_default().push(waiting);
-        }
-    };
+fn select(store: &dyn KeyValue, scope: &Scope, selection: &ReplaySelection) -> Result<Selected, StoreError> {
+    let mut selected = Selected::default();
+    let mut add = |found: v1::ExceptionRecord| selected.add(scope, found);
     for id in &selection.ids {
         record(store, Keyspace::Exception, id.as_bytes())?.into_iter().for_each(&mut add);
     }
@@ -85,13 +84,34 @@ fn select(
     Ok(selected)
 }
 
-fn replayable(scope: &Scope, found: v1::ExceptionRecord) -> Option<(TenantId, Waiting)> {
-    let kind = ExceptionKind::ALL.into_iter().find(|kind| kind.name() == found.kind)?;
-    let is_open = found.status == ExceptionStatus::Open.name();
-    if !is_open || !kind.replayable() || !is_in_scope(scope, &found.tenant) {
-        return None;
+/// What can be replayed.
+#[derive(Default)]
+struct Selected {
+    by_tenant: BTreeMap<TenantId, Vec<Waiting>>,
+    /// Exceptions of records that were refused.
+    refused: Vec<RecordId>,
+}
+
+impl Selected {
+    fn add(&mut self, scope: &Scope, found: v1::ExceptionRecord) {
+        let kind = ExceptionKind::ALL.into_iter().find(|kind| kind.name() == found.kind);
+        let is_open = found.status == ExceptionStatus::Open.name();
+        if !is_open || !is_in_scope(scope, &found.tenant) {
+            return;
+        }
+        match kind {
+            Some(ExceptionKind::RefusedByBilling | ExceptionKind::RefusedByErp) => {
+                self.refused.push(RecordId(found.id));
+            }
+            Some(kind) if kind.replayable() => self.add_event(found),
+            Some(_) | None => {}
+        }
     }
-    let meter = found.meter.as_deref().and_then(|meter| MeterId::new(meter).ok());
-    let of = ReplayOf { exception: RecordId(found.id), meter };
-    Some((TenantId::new(&found.tenant).ok()?, Waiting { of, payload: found.payload.into_bytes() }))
+
+    fn add_event(&mut self, found: v1::ExceptionRecord) {
+        let Ok(tenant) = TenantId::new(&found.tenant) else { return };
+        let meter = found.meter.as_deref().and_then(|meter| MeterId::new(meter).ok());
+        let of = ReplayOf { exception: RecordId(found.id), meter };
+        self.by_tenant.entry(tenant).or_default().push(Waiting { of, payload: found.payload.into_bytes() });
+    }
 }
