@@ -7,6 +7,8 @@
 //! - `GET {url}/{id}`: 404, or 200 with [`Standing`]: id, state, legal entity, currency, accounting period and
 //!   totals as they are in the ledger, and the ledger's own document number.
 //!
+//! `docs/deliveries.md` is the contract in full.
+//!
 //! Keeps: an entry is accepted only when read back `posted`, in our period, with our totals. Each of these was seen in
 //! a real ERP: a 200 while an approval was still missing, a booking in another period than asked, a commit after the client had
 //! hung up. Before anything is posted it is looked up, so neither a restart nor expired keys book twice; after a
@@ -83,9 +85,23 @@ pub struct Standing {
     /// Totals in minor units, as strings.
     pub debit_minor: String,
     pub credit_minor: String,
-    /// The ledger's document number, once it has one.
-    #[serde(default)]
+    /// The ledger's document number, once it has one. A JSON number is taken too: some ledgers count.
+    #[serde(default, deserialize_with = "text_or_number")]
     pub number: Option<String>,
+}
+
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Text(String),
+        Count(u64),
+    }
+    let number = Option::<Number>::deserialize(deserializer)?;
+    Ok(number.map(|number| match number {
+        Number::Text(text) => text,
+        Number::Count(count) => count.to_string(),
+    }))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
