@@ -33,6 +33,7 @@ pub struct Config {
     pub api_keys: Vec<ApiKey>,
     pub billing: Billing,
     pub erp: Erp,
+    pub delivery: Delivery,
     pub archive: Archive,
     pub log: Log,
 }
@@ -49,7 +50,7 @@ pub struct Http {
     pub requests_max: usize,
     /// Open connections; one more is closed.
     pub connections_max: usize,
-    /// How long a stop waits for requests in progress.
+    /// How long a stop waits for requests in progress, those that we have sent included.
     pub shutdown_grace: Duration,
 }
 
@@ -185,6 +186,8 @@ pub enum Billing {
     Webhook {
         url: String,
         secret: Secret,
+        /// Allows http to other machines.
+        plain_http: bool,
     },
     /// Billing asks `GET /v1/rated-summaries` and answers with receipts.
     Pull,
@@ -194,7 +197,25 @@ pub enum Billing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Erp {
     File { directory: PathBuf },
-    Http { url: String, token: Option<Secret> },
+    Http { url: String, token: Option<Secret>, plain_http: bool },
+}
+
+/// How patiently billing and the ERP are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub connect_timeout: Duration,
+    /// From the first byte sent to the last byte read.
+    pub answer_timeout: Duration,
+    /// Bound of the wait after a first failure; doubles with each further one.
+    pub first_wait: Duration,
+    /// Bound of every wait that we choose ourselves.
+    pub longest_wait: Duration,
+    /// The other side's `Retry-After` is honoured up to this.
+    pub retry_after_max: Duration,
+    /// Subscribers or legal entities that fail with no success between them, after which nothing is sent for a while.
+    pub failures_to_open: u32,
+    /// That while.
+    pub open: Duration,
 }
 
 /// Where accepted events are kept as Parquet.

@@ -31,10 +31,14 @@ pub enum ExceptionKind {
     TooLate,
     /// The price of a window's usage does not fit a number.
     Unratable,
+    /// Billing read a rated summary and said no.
+    RefusedByBilling,
+    /// The ERP read a journal entry and said no, or has another one under its id.
+    RefusedByErp,
 }
 
 impl ExceptionKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::Conflict,
         Self::UnknownMeter,
@@ -46,6 +50,8 @@ impl ExceptionKind {
         Self::BadClock,
         Self::TooLate,
         Self::Unratable,
+        Self::RefusedByBilling,
+        Self::RefusedByErp,
     ];
 
     #[must_use]
@@ -62,6 +68,8 @@ impl ExceptionKind {
             Self::BadClock => "bad_clock",
             Self::TooLate => "too_late",
             Self::Unratable => "unratable",
+            Self::RefusedByBilling => "refused_by_billing",
+            Self::RefusedByErp => "refused_by_erp",
         }
     }
 
@@ -72,7 +80,8 @@ impl ExceptionKind {
             Self::Malformed | Self::Conflict | Self::RefusedValue | Self::BadClock => "product",
             Self::UnknownMeter | Self::CardinalityExceeded => "metering",
             Self::UnmappedSubject | Self::MissingContract => "sales operations",
-            Self::MissingPrice | Self::TooLate | Self::Unratable => "finance",
+            Self::MissingPrice | Self::TooLate | Self::Unratable | Self::RefusedByErp => "finance",
+            Self::RefusedByBilling => "billing operations",
         }
     }
 
@@ -92,13 +101,19 @@ impl ExceptionKind {
             }
             Self::BadClock => "correct the producer's clock; replay when the time has come",
             Self::Unratable => "check the usage and the price; agree on a manual adjustment",
+            Self::RefusedByBilling => {
+                "correct in the billing system what made it refuse the record, then replay: the same record is sent again"
+            }
+            Self::RefusedByErp => {
+                "correct in the ERP what made it refuse the entry, then replay: the same entry is sent again"
+            }
             Self::TooLate => {
                 "its billing period is beyond the correction horizon; agree on a manual adjustment"
             }
         }
     }
 
-    /// Whether a replay can book it once the catalog or the clock allows.
+    /// Whether a replay can help: it books an event once the catalog or the clock allows, or sends a refused record again.
     #[must_use]
     pub fn replayable(self) -> bool {
         !matches!(self, Self::Malformed | Self::Conflict | Self::Unratable)
@@ -144,7 +159,7 @@ pub struct EventRef {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExceptionStatus {
     Open,
-    /// A replay has counted it.
+    /// A replay has counted it, or its record was accepted.
     Resolved,
 }
 

@@ -3,7 +3,7 @@
 //! `rated-00000000000000000001-00000000000000005000.ndjson` holds the rows of these outbox sequences, one line each.
 //! Keeps: a row's line is in exactly one file, whatever crashes: a file appears whole or not at all, and rows that
 //! come again are recognised in the file that covers them and compared with it, byte for byte.
-//! A folder belongs to one outbox. Deliberately absent: appending, which a crash can tear or double.
+//! A file that was deleted before its receipts were committed is written again. A folder belongs to one outbox. Deliberately absent: appending, which a crash can tear or double.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,11 @@ impl Sink for BillingFiles {
         ROWS_PER_FILE_MAX
     }
 
+    /// One key for all: files are written one after the other, and what fails for one fails for all.
+    fn key(&self, _: &OutboxRow) -> String {
+        String::new()
+    }
+
     async fn send(&self, rows: Arc<[OutboxRow]>) -> Vec<Answer> {
         let folder = Arc::clone(&self.folder);
         // A write that panicked has changed no file; its folder is as good as before.
@@ -81,12 +86,16 @@ impl Folder {
 
     /// The references of the first rows: those that a file covers already, or else those that go into a new one.
     fn take_next(&mut self, rows: &[OutboxRow]) -> Result<Vec<String>, Failure> {
-        match self.covering(rows[0].sequence) {
+        let covering = self.covering(rows[0].sequence);
+        match covering.filter(|(first, last)| self.path.join(name_of(*first, *last)).exists()) {
             Some((first, last)) => {
                 let covered = rows.iter().take_while(|row| row.sequence <= last).count();
                 self.recognise(first, last, &rows[..covered])
             }
             None => {
+                if let Some((first, _)) = covering {
+                    self.covered.remove(&first);
+                }
                 let new = |(row, sequence): &(&OutboxRow, u64)| {
                     row.sequence == *sequence && self.covering(*sequence).is_none()
                 };
@@ -216,6 +225,21 @@ mod tests {
         // Fewer rows than the file has, from its middle.
         assert_eq!(accepted(&take(folder.path(), &rows(2..=2))), accepted(&first)[1..2]);
         assert_eq!(all_lines(folder.path()), lines_of(&rows(1..=5)));
+    }
+
+    #[test]
+    fn a_file_that_was_deleted_before_its_receipts_is_written_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("billing");
+        let files = BillingFiles::open(&path).expect("a folder");
+        let take = |rows: &[OutboxRow]| {
+            let answers = files.folder.lock().unwrap_or_else(PoisonError::into_inner).take(rows);
+            accepted(&answers).len()
+        };
+        assert_eq!(take(&rows(1..=3)), 3);
+        fs::remove_dir_all(&path).expect("deleted");
+        assert_eq!(take(&rows(2..=4)), 3);
+        assert_eq!(all_lines(&path), lines_of(&rows(2..=4)));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! What billing has to offer: an endpoint that takes one `tidemark.rated_summary.v1` as JSON, verifies
 //! `webhook-signature` over `webhook-id` and `webhook-timestamp` (Standard Webhooks 1.0.0), answers 2xx when the
-//! record is stored, and 2xx or 409 when `webhook-id` is known already. Any other 4xx parks the record; 410 stops
-//! the delivery; 401, 403 and redirects hold it, because they are about the endpoint and not about the record.
+//! record is stored, and 2xx or 409 when `webhook-id` is known already. 400, 413 and 422 refuse the record; any other 4xx
+//! and redirects hold it, because they are about the endpoint and not about the record. The contract is in `docs/deliveries.md`.
 //! Keeps: the records of one subscriber arrive in order. Deliberately absent: batches, which can be half accepted.
 
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub struct WebhookConfig {
     /// Subscribers that are sent to at the same time.
     #[serde(default = "in_flight_default")]
     pub in_flight_max: usize,
-    #[serde(default)]
+    #[serde(skip)]
     pub timeouts: Timeouts,
 }
 
@@ -56,7 +56,7 @@ fn in_flight_default() -> usize {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookConfigError {
-    #[error("billing webhook: {0}")]
+    #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error("billing webhook: no signing secret; give at least one as whsec_...")]
     NoSecret,
@@ -87,7 +87,7 @@ impl BillingWebhook {
         if !(1..=IN_FLIGHT_MAX).contains(&config.in_flight_max) {
             return Err(WebhookConfigError::InFlight { given: config.in_flight_max });
         }
-        let endpoint = Endpoint::new(&config.url, config.plain_http, config.timeouts)?;
+        let endpoint = Endpoint::new("billing", &config.url, config.plain_http, config.timeouts)?;
         let WebhookConfig { secrets, in_flight_max, .. } = config;
         Ok(Self { inner: Arc::new(Inner { endpoint, secrets, in_flight_max, clock }) })
     }
@@ -96,6 +96,10 @@ impl BillingWebhook {
 impl Sink for BillingWebhook {
     fn rows_per_batch(&self) -> usize {
         ROWS_PER_BATCH
+    }
+
+    fn key(&self, row: &OutboxRow) -> String {
+        subscriber(row)
     }
 
     async fn send(&self, rows: Arc<[OutboxRow]>) -> Vec<Answer> {
@@ -143,7 +147,7 @@ impl Inner {
                 return Err(Failure::Uncertain { to, record, reason: none.reason });
             }
             Err(none) => {
-                return Err(Failure::Unavailable { to, record, reason: none.reason, retry_after: None });
+                return Err(Failure::Unreachable { to, record, reason: none.reason });
             }
         };
         let reason = excerpt(&reply);
@@ -154,7 +158,6 @@ impl Inner {
                 Err(Failure::Unavailable { to, record, reason, retry_after: reply.retry_after })
             }
             Verdict::NotAdmitted => Err(Failure::NotAdmitted { to, record, reason }),
-            Verdict::Gone => Err(Failure::Gone { to, record }),
             Verdict::Refused => Err(Failure::Refused { to, record, reason }),
         }
     }

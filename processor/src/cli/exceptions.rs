@@ -1,4 +1,4 @@
-//! `tidemark exceptions list` and `replay`: what waits, why, whose it is; and booking it once its cause is mended.
+//! `tidemark exceptions list` and `replay`: what waits, why, whose it is; and booking or sending it once its cause is mended.
 
 use std::process::ExitCode;
 
@@ -38,7 +38,7 @@ enum ExceptionsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Book what waits, after the catalog was corrected
+    /// Book what waits after the catalog was corrected, and send again what was refused
     Replay {
         #[command(flatten)]
         place: Place,
@@ -94,8 +94,8 @@ pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
             destinations::drain_all(&engine, &config)?;
             engine.stop();
             println!(
-                "{} replayed: {} are counted now, {} still wait (see their reasons with `exceptions list`)",
-                report.selected, report.resolved, report.waiting
+                "{} replayed: {} are counted now, {} still wait (see their reasons with `exceptions list`), {} sent again",
+                report.selected, report.resolved, report.waiting, report.resent
             );
         }
     }
@@ -118,6 +118,9 @@ fn show(record: &ExceptionRecord) {
     }
     if let Some(meter) = &record.meter {
         println!("    meter     {meter}");
+    }
+    if let Some(refused) = &record.record {
+        println!("    record    {refused}");
     }
     println!("    why       {}", record.reason);
     println!("    from      {} (tenant {}), received {}", record.origin, record.tenant, record.received_at);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::sync::watch;
@@ -15,6 +16,9 @@ use crate::http::{operation, serve};
 use crate::observe::{logging, registry};
 use crate::partition::Heads;
 use crate::service::{Engine, MeteringService};
+
+/// Tasks that wait are dropped within milliseconds, also when the shutdown grace is used up.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub struct ServeArgs {
@@ -39,7 +43,9 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let engine = Arc::new(Engine::start(&config, args.place.accept_loss)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve_until_stopped(&config, &engine, listening, prometheus));
-    runtime.shutdown_timeout(config.http.shutdown_grace);
+    let told = outcome.as_ref().map_or_else(|_| Instant::now(), |told| *told);
+    let left = config.http.shutdown_grace.saturating_sub(told.elapsed());
+    runtime.shutdown_timeout(left.max(LAST_MOMENT));
     let stopped = engine.handle.snapshot().stopped.clone();
     // A long question may outlive the grace; what was acknowledged is durable all the same.
     match Arc::into_inner(engine) {
@@ -49,29 +55,40 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     outcome?;
     match stopped {
         Some(why) => anyhow::bail!("the partition stopped: {why}"),
-        None => Ok(ExitCode::SUCCESS),
+        None => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
+/// Answers when it was told to stop; the shutdown grace counts from then on, for requests of both directions.
 async fn serve_until_stopped(
     config: &Config,
     engine: &Arc<Engine>,
     listening: serve::Listening,
     prometheus: metrics_exporter_prometheus::PrometheusHandle,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Instant> {
     let (stop, stopping) = watch::channel(false);
     let deliveries = destinations::start_all(engine, config, &stopping)?;
     let chores = Chores::start(engine, prometheus.clone());
     let service = Arc::new(MeteringService::new(Arc::clone(engine), prometheus));
     let address = listening.address();
     tracing::info!(%address, catalog = %engine.intake.preparer().terms.catalog.version, "ready for events");
-    let heads = engine.handle.heads();
+    let (heads, stop_deliveries) = (engine.handle.heads(), stop.clone());
     let told = async move {
         tokio::select! {
             () = signal() => tracing::info!("told to stop"),
             () = partition_stopped(heads) => tracing::error!("the partition has stopped; nothing more is acknowledged"),
         }
+        stop_deliveries.send_replace(true);
     };
+    let mut told_at = stopping.clone();
+    let told_at = tokio::spawn(async move {
+        // A sender that is gone has ended too.
+        let _ = told_at.wait_for(|stop| *stop).await;
+        Instant::now()
+    });
     let served = listening.serve(service, Keys::new(config.api_keys.clone()), told).await;
     stop.send_replace(true);
     tokio::task::spawn_blocking(|| chores.stop()).await?;
@@ -79,7 +96,8 @@ async fn serve_until_stopped(
         // Its error was logged when it ended; the rows wait in the outbox.
         let _ = delivery.await?;
     }
-    Ok(served?)
+    served?;
+    Ok(told_at.await?)
 }
 
 async fn signal() {

@@ -11,7 +11,8 @@ use toml::Spanned;
 
 use super::file::{self, ArchiveKind, BillingKind, ErpKind};
 use super::{
-    ApiKey, Archive, Billing, Config, ConfigError, Erp, Http, KeyHash, Log, Role, Scope, Secret, Tls,
+    ApiKey, Archive, Billing, Config, ConfigError, Delivery, Erp, Http, KeyHash, Log, Role, Scope, Secret,
+    Tls,
 };
 
 /// A kilobyte holds any token; more is a wrong file.
@@ -149,6 +150,7 @@ pub(super) fn checked(origin: &Origin<'_>, written: file::File) -> Result<Config
         api_keys: api_keys(origin, written.api_key)?,
         billing: billing(origin, written.billing, &written.data_dir)?,
         erp: erp(origin, written.erp, &written.data_dir)?,
+        delivery: delivery(origin, written.delivery)?,
         archive: archive(origin, written.archive, &written.data_dir)?,
         log: Log { format: written.log.format, level: written.log.level },
         data_dir: written.data_dir,
@@ -273,6 +275,7 @@ fn billing(origin: &Origin<'_>, written: file::Billing, data_dir: &Path) -> Resu
             origin.unused(&written.url, "file")?;
             origin.unused(&written.secret_file, "file")?;
             origin.unused(&written.secret_env, "file")?;
+            origin.unused(&written.plain_http, "file")?;
             Ok(Billing::File { directory: directory(written.directory, data_dir, "billing") })
         }
         BillingKind::Webhook => {
@@ -281,13 +284,14 @@ fn billing(origin: &Origin<'_>, written: file::Billing, data_dir: &Path) -> Resu
             let secret = origin.secret(written.secret_file, written.secret_env)?;
             let why = "requests are signed with it; secret_env is the other way to give it";
             let secret = secret.ok_or_else(|| origin.missing("billing", "secret_file", why))?;
-            Ok(Billing::Webhook { url, secret })
+            Ok(Billing::Webhook { url, secret, plain_http: is_set(written.plain_http) })
         }
         BillingKind::Pull => {
             origin.unused(&written.directory, "pull")?;
             origin.unused(&written.url, "pull")?;
             origin.unused(&written.secret_file, "pull")?;
             origin.unused(&written.secret_env, "pull")?;
+            origin.unused(&written.plain_http, "pull")?;
             Ok(Billing::Pull)
         }
     }
@@ -299,14 +303,44 @@ fn erp(origin: &Origin<'_>, written: file::Erp, data_dir: &Path) -> Result<Erp, 
             origin.unused(&written.url, "file")?;
             origin.unused(&written.token_file, "file")?;
             origin.unused(&written.token_env, "file")?;
+            origin.unused(&written.plain_http, "file")?;
             Ok(Erp::File { directory: directory(written.directory, data_dir, "erp") })
         }
         ErpKind::Http => {
             origin.unused(&written.directory, "http")?;
             let url = origin.url(written.url, "erp")?;
-            Ok(Erp::Http { url, token: origin.secret(written.token_file, written.token_env)? })
+            let token = origin.secret(written.token_file, written.token_env)?;
+            Ok(Erp::Http { url, token, plain_http: is_set(written.plain_http) })
         }
     }
+}
+
+fn is_set(written: Option<Spanned<bool>>) -> bool {
+    written.is_some_and(Spanned::into_inner)
+}
+
+fn delivery(origin: &Origin<'_>, written: file::Delivery) -> Result<Delivery, ConfigError> {
+    const SECOND: u64 = 1000;
+    const DAY: u64 = 86_400 * SECOND;
+    let longest = written.longest_wait_ms.as_ref().map(Spanned::span);
+    let milliseconds = |written, default, most| -> Result<Duration, ConfigError> {
+        origin.number(written, default, 1..=most).map(Duration::from_millis)
+    };
+    let failures_to_open = origin.number(written.failures_to_open, 5, 1..=1000)?;
+    let delivery = Delivery {
+        connect_timeout: milliseconds(written.connect_timeout_ms, 5 * SECOND, 300 * SECOND)?,
+        answer_timeout: milliseconds(written.answer_timeout_ms, 20 * SECOND, 300 * SECOND)?,
+        first_wait: milliseconds(written.first_wait_ms, 200, 3600 * SECOND)?,
+        longest_wait: milliseconds(written.longest_wait_ms, 30 * SECOND, DAY)?,
+        retry_after_max: milliseconds(written.retry_after_max_ms, 300 * SECOND, DAY)?,
+        failures_to_open: u32::try_from(failures_to_open).expect("at most 1000"),
+        open: milliseconds(written.open_ms, 15 * SECOND, DAY)?,
+    };
+    if delivery.longest_wait < delivery.first_wait {
+        let reason = "less than delivery.first_wait_ms; raise it, or lower the other";
+        return Err(origin.invalid(&longest.unwrap_or(0..0), reason));
+    }
+    Ok(delivery)
 }
 
 fn archive(origin: &Origin<'_>, written: file::Archive, data_dir: &Path) -> Result<Archive, ConfigError> {

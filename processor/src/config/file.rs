@@ -18,6 +18,7 @@ pub(super) struct File {
     pub api_key: Vec<ApiKey>,
     pub billing: Billing,
     pub erp: Erp,
+    pub delivery: Delivery,
     pub archive: Archive,
     pub log: Log,
 }
@@ -31,6 +32,7 @@ impl Default for File {
             api_key: Vec::new(),
             billing: Billing::default(),
             erp: Erp::default(),
+            delivery: Delivery::default(),
             archive: Archive::default(),
             log: Log::default(),
         }
@@ -87,6 +89,7 @@ pub(super) struct Billing {
     pub url: Option<Spanned<String>>,
     pub secret_file: Option<Spanned<PathBuf>>,
     pub secret_env: Option<Spanned<String>>,
+    pub plain_http: Option<Spanned<bool>>,
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +108,19 @@ pub(super) struct Erp {
     pub url: Option<Spanned<String>>,
     pub token_file: Option<Spanned<PathBuf>>,
     pub token_env: Option<Spanned<String>>,
+    pub plain_http: Option<Spanned<bool>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Delivery {
+    pub connect_timeout_ms: Option<Spanned<u64>>,
+    pub answer_timeout_ms: Option<Spanned<u64>>,
+    pub first_wait_ms: Option<Spanned<u64>>,
+    pub longest_wait_ms: Option<Spanned<u64>>,
+    pub retry_after_max_ms: Option<Spanned<u64>>,
+    pub failures_to_open: Option<Spanned<u64>>,
+    pub open_ms: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]

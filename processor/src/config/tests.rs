@@ -57,6 +57,12 @@ fn a_refusal_names_the_place_the_key_and_what_is_allowed() {
             "[erp]\nkind = 'http'\nurl = 'https://e'\ntoken_file = 'f'\ntoken_env = 'SECRET'",
             &["line 5", "keep one"],
         ),
+        (
+            "[erp]\nkind = 'file'\nplain_http = true",
+            &["line 3, key `erp.plain_http`", "no meaning with kind file"],
+        ),
+        ("[delivery]\nfailures_to_open = 0", &["key `delivery.failures_to_open`", "0 is outside 1 to 1000"]),
+        ("[delivery]\nlongest_wait_ms = 100", &["line 2, key `delivery.longest_wait_ms`", "first_wait_ms"]),
         ("[archive]\nkind = 'none'\ndirectory = 'a'", &["line 3, key `archive.directory`"]),
         ("[log]\nlevel = 'loud'", &["`warn`", "`trace`"]),
         ("[[api_key]]\nid = 'a'", &["tenant"]),
@@ -133,14 +139,17 @@ fn secrets_are_read_and_never_shown() {
     assert!(refused(&text).contains("holds 0 bytes"), "an empty secret is a mistake");
     std::fs::write(file.path(), "token\n").expect("writable");
     let token = Some(Secret::new("token".into()));
-    assert_eq!(parse(&text).expect("valid").erp, Erp::Http { url: "http://e".into(), token });
+    assert_eq!(
+        parse(&text).expect("valid").erp,
+        Erp::Http { url: "http://e".into(), token, plain_http: false }
+    );
 }
 
 const DOCUMENT: &str = include_str!("../../docs/configuration.md");
 
 /// The keys that the parser allows, as it says itself, with their section.
 fn allowed_keys() -> BTreeSet<String> {
-    let sections = ["", "http", "api_key", "billing", "erp", "archive", "log"];
+    let sections = ["", "http", "api_key", "billing", "erp", "delivery", "archive", "log"];
     let mut keys = BTreeSet::new();
     for section in sections {
         let header = match section {

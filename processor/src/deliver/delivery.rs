@@ -2,19 +2,21 @@
 //!
 //! Keeps: the next rows are read only after the receipts of the last ones are committed, so there is nothing to
 //! remember across a restart; a failed commit ends the delivery, because the partition is not to be guessed at.
-//! Stop order: deliveries first, then the partition, because a delivery finishes the attempt it is in.
+//! A key that fails backs off by itself and the others go on ([`Held`]); when the destination fails as a whole, nothing
+//! but a probe is sent ([`Breaker`]), and probes take turns over the keys.
+//! Stop order: deliveries first, then the partition, because a delivery finishes the attempt it is in, if its grace allows.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use tidemark_schemas::outbox::{Destination, OutboxRow};
 use tidemark_schemas::receipt::{Outcome, Receipt};
 use tidemark_schemas::time::ReceiveTime;
 use tokio::sync::{Notify, watch};
 
 use super::backoff::{Backoff, random};
-use super::breaker::{Breaker, Permit};
+use super::breaker::{Breaker, Failed, Permit, Position};
+use super::held::Held;
 use super::{Answer, Failure, Outbox, PartitionError, Receipts, Remedy, Sink};
 use crate::clock::Clock;
 use crate::observe::{self, Attempt};
@@ -31,34 +33,22 @@ pub const DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// A refusal's reason is read by people; past this it is a page of HTML.
 pub const REASON_CHARS_MAX: usize = 2_000;
 
-/// How patiently a destination is tried. Times in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DeliveryConfig {
-    /// Bound of the wait after the first failure; doubles with each further one.
-    pub first_wait_ms: u64,
-    /// Bound of every wait that we choose ourselves.
-    pub longest_wait_ms: u64,
-    /// Failures in a row after which nothing is sent for `open_ms`.
-    pub failures_to_open: u32,
-    pub open_ms: u64,
-    /// The other side's `Retry-After` is honoured up to this.
-    pub retry_after_max_ms: u64,
-    /// Looks for rows this often even when nobody announced any.
-    pub poll_ms: u64,
-}
+/// Looks for rows this often even when nobody announced any.
+const POLL: Duration = Duration::from_secs(5);
 
-impl Default for DeliveryConfig {
-    fn default() -> Self {
-        Self {
-            first_wait_ms: 200,
-            longest_wait_ms: 30_000,
-            failures_to_open: 5,
-            open_ms: 15_000,
-            retry_after_max_ms: 300_000,
-            poll_ms: 5_000,
-        }
-    }
+/// How patiently a destination is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryConfig {
+    /// Bound of the wait after a key's first failure; doubles with each further one.
+    pub first_wait: Duration,
+    /// Bound of every wait that we choose ourselves.
+    pub longest_wait: Duration,
+    /// The other side's `Retry-After` is honoured up to this.
+    pub retry_after_max: Duration,
+    /// Keys that fail with no success between them, or failures of the destination itself, after which nothing is sent
+    /// for `open`.
+    pub failures_to_open: u32,
+    pub open: Duration,
 }
 
 /// Why a delivery ended. Rows are where they were: in the outbox.
@@ -99,10 +89,15 @@ pub struct Delivery<O, R, S> {
     clock: Clock,
     config: DeliveryConfig,
     breaker: Breaker,
+    /// What was last said of the breaker.
+    told: Position,
+    held: Held,
+    /// Every row up to here is gone, or of a key that is held from it or an older row on.
+    cursor: u64,
+    /// What [`Outbox::resent`] said last.
+    resent: u64,
     /// Attempts in a row without a single answer.
     failures: u32,
-    /// Every row up to here is gone: spares the partition from walking over deleted rows.
-    done_through: u64,
     /// The oldest row that waits, and since when it has been the oldest.
     oldest: Option<(u64, ReceiveTime)>,
     /// Totals since the start.
@@ -113,11 +108,19 @@ pub struct Delivery<O, R, S> {
 enum Round {
     /// Nothing to send.
     Idle,
-    /// Something was answered: there may be more.
+    /// Something was answered, or passed over: there may be more.
     Moved,
+    /// Nothing was answered; keys that were not tried may still be.
+    Failed,
     Held {
         wait: Duration,
     },
+}
+
+/// A row and the key within which it keeps its place.
+struct Keyed {
+    key: String,
+    row: OutboxRow,
 }
 
 impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
@@ -131,47 +134,65 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
     ) -> Self {
         Self {
             destination,
+            resent: outbox.resent(),
             outbox,
             receipts,
             sink,
             clock,
             config,
-            breaker: Breaker::new(config.failures_to_open, Duration::from_millis(config.open_ms)),
+            breaker: Breaker::new(config.failures_to_open, config.open),
+            told: Position::Closed,
+            held: Held::default(),
+            cursor: 0,
             failures: 0,
-            done_through: 0,
             oldest: None,
             delivered: Drained::default(),
         }
     }
 
-    /// Delivers until `stop` turns true. `committed` is notified (with `notify_one`, one [`Notify`] for each
-    /// destination) when a commit added rows.
+    /// Delivers until `stop` turns true, then for at most `grace`. `committed` is notified (with `notify_one`, one
+    /// [`Notify`] for each destination) when a commit added rows.
     ///
     /// # Errors
     /// [`DeliveryError`]; everything less is waited out.
     pub async fn run(
+        self,
+        committed: Arc<Notify>,
+        stop: watch::Receiver<bool>,
+        grace: Duration,
+    ) -> Result<(), DeliveryError> {
+        let destination = self.destination.name();
+        let mut told = stop.clone();
+        let overdue = async move {
+            // A sender that is gone can no longer stop us otherwise: that is a stop too.
+            let _ = told.wait_for(|stop| *stop).await;
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            ended = self.run_until(committed, stop) => ended,
+            // It may have arrived: the same bytes go out again under the same id, after the next start.
+            () = overdue => {
+                tracing::warn!(destination, "the attempt in progress took longer than the shutdown grace; it is abandoned, its rows are sent again after the next start");
+                Ok(())
+            }
+        }
+    }
+
+    async fn run_until(
         mut self,
         committed: Arc<Notify>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), DeliveryError> {
-        let poll = Duration::from_millis(self.config.poll_ms);
         while !*stop.borrow() {
-            let round = self.round().await?;
-            let stopping = async {
-                // A sender that is gone can no longer stop us otherwise: that is a stop too.
-                let _ = stop.wait_for(|stop| *stop).await;
+            let wait = match self.round().await? {
+                Round::Moved | Round::Failed => continue,
+                Round::Idle => POLL,
+                Round::Held { wait } => wait.min(POLL),
             };
-            match round {
-                Round::Moved => continue,
-                Round::Idle => tokio::select! {
-                    () = committed.notified() => {}
-                    () = tokio::time::sleep(poll) => {}
-                    () = stopping => break,
-                },
-                Round::Held { wait } => tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = stopping => break,
-                },
+            tokio::select! {
+                () = committed.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                _ = stop.wait_for(|stop| *stop) => break,
             }
         }
         Ok(())
@@ -186,11 +207,11 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
         loop {
             match self.round().await {
                 Ok(Round::Moved) => {}
-                Ok(Round::Idle) => break,
+                Ok(Round::Failed) if self.is_worth_waiting(Duration::ZERO) => {}
                 Ok(Round::Held { wait }) if self.is_worth_waiting(wait) => {
                     tokio::time::sleep(wait).await;
                 }
-                Ok(Round::Held { .. }) => break,
+                Ok(Round::Idle | Round::Failed | Round::Held { .. }) => break,
                 Err(DeliveryError::Stopped { failure, .. }) => {
                     self.delivered.held_by = Some(failure);
                     break;
@@ -203,55 +224,191 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
     }
 
     fn is_worth_waiting(&self, wait: Duration) -> bool {
-        self.failures < DRAIN_ATTEMPTS_MAX && self.breaker.is_closed() && wait <= DRAIN_WAIT_MAX
+        self.failures < DRAIN_ATTEMPTS_MAX
+            && self.breaker.position() == Position::Closed
+            && wait <= DRAIN_WAIT_MAX
     }
 
     async fn round(&mut self) -> Result<Round, DeliveryError> {
-        let round = self.attempt().await;
-        observe::delivering(self.destination, self.oldest.map(|(_, since)| since), !self.breaker.is_closed());
+        let now = Instant::now();
+        let permit = self.breaker.permit(now);
+        self.tell_breaker();
+        let rows = match permit {
+            Permit::Wait(wait) => return Ok(Round::Held { wait }),
+            Permit::Probe => self.probe(now)?,
+            Permit::Batch => self.batch(now)?,
+        };
+        self.tell_oldest(rows.as_deref());
+        let round = match rows {
+            Some(rows) if !rows.is_empty() => self.attempt(rows).await,
+            Some(_) => {
+                // A whole page of held keys: other tasks are let in before the next one.
+                tokio::task::yield_now().await;
+                Ok(Round::Moved)
+            }
+            None => {
+                let wait = self.held.next_due(now);
+                Ok(wait.map_or(Round::Idle, |wait| Round::Held { wait }))
+            }
+        };
+        self.tell_breaker();
         round
     }
 
-    async fn attempt(&mut self) -> Result<Round, DeliveryError> {
-        let rows_max = match self.breaker.permit(Instant::now()) {
-            Permit::Wait(wait) => return Ok(Round::Held { wait }),
-            Permit::Probe => 1,
-            Permit::Batch => self.sink.rows_per_batch(),
-        };
-        let rows: Arc<[OutboxRow]> = self.pending(self.done_through, rows_max)?.into();
-        let sequence = rows.first().map(|row| row.sequence);
-        if self.oldest.map(|(oldest, _)| oldest) != sequence {
-            self.oldest = sequence.map(|sequence| (sequence, (self.clock)()));
+    /// The next rows of keys that need not wait; empty when all of a page must, `None` at the end of the outbox.
+    fn batch(&mut self, now: Instant) -> Result<Option<Vec<Keyed>>, DeliveryError> {
+        self.begin_again_if_resent();
+        if self.held.is_full() {
+            return self.next_in_turn(now);
         }
-        if rows.is_empty() {
-            return Ok(Round::Idle);
+        let mut page = self.pending(self.cursor, self.sink.rows_per_batch())?;
+        if page.is_empty()
+            && let Some(first) = self.held.arm(now)
+        {
+            self.cursor = first - 1;
+            page = self.pending(self.cursor, self.sink.rows_per_batch())?;
         }
+        let Some(last) = page.last() else { return Ok(None) };
+        self.cursor = last.sequence;
+        let keyed = page.into_iter().map(|row| Keyed { key: self.sink.key(&row), row });
+        Ok(Some(keyed.filter(|keyed| !self.held.waits(&keyed.key)).collect()))
+    }
+
+    /// A row of a key that has not failed, if there is one, because what holds one key says nothing about the others;
+    /// else of the key whose turn it is. `None` when there is none, or none is due.
+    fn probe(&mut self, now: Instant) -> Result<Option<Vec<Keyed>>, DeliveryError> {
+        self.begin_again_if_resent();
+        self.held.disarm();
+        loop {
+            let page = self.pending(self.cursor, self.sink.rows_per_batch())?;
+            if page.is_empty() {
+                break;
+            }
+            for row in page {
+                self.cursor = row.sequence;
+                let key = self.sink.key(&row);
+                if !self.held.holds(&key) {
+                    return Ok(Some(vec![Keyed { key, row }]));
+                }
+            }
+        }
+        self.next_in_turn(now)
+    }
+
+    fn next_in_turn(&mut self, now: Instant) -> Result<Option<Vec<Keyed>>, DeliveryError> {
+        while let Some((key, first)) = self.held.next_in_turn(now) {
+            let key = key.to_owned();
+            match self.pending(first - 1, 1)?.pop() {
+                Some(row) if row.sequence == first => return Ok(Some(vec![Keyed { key, row }])),
+                // Answered by someone else.
+                _ => self.release(&key),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Rows that were refused and are sent again lie below the cursor. Someone has acted, so that every key is tried again.
+    fn begin_again_if_resent(&mut self) {
+        let resent = self.outbox.resent();
+        if std::mem::replace(&mut self.resent, resent) != resent {
+            (self.cursor, self.held) = (0, Held::default());
+        }
+    }
+
+    async fn attempt(&mut self, keyed: Vec<Keyed>) -> Result<Round, DeliveryError> {
+        let (keys, rows): (Vec<String>, Vec<OutboxRow>) =
+            keyed.into_iter().map(|keyed| (keyed.key, keyed.row)).unzip();
+        let rows: Arc<[OutboxRow]> = rows.into();
         let answers = self.sink.send(Arc::clone(&rows)).await;
         assert_eq!(answers.len(), rows.len(), "a sink answers for each row");
         observe::attempted(self.destination, outcomes(&answers));
-        let failure = worst(&answers);
         let receipts = self.receipts_for(&rows, &answers);
         let moved = !receipts.is_empty();
         if moved {
             self.commit(receipts, &rows, &answers).await?;
             self.failures = 0;
             self.breaker.succeeded();
+        } else {
+            self.failures = self.failures.saturating_add(1);
         }
-        let Some(failure) = failure else {
+        for ((key, row), answer) in keys.iter().zip(rows.iter()).zip(&answers) {
+            match answer {
+                Answer::Accepted { .. } => self.release(key),
+                Answer::Failed(failure) => self.failed(key, row, failure, moved)?,
+                // The lanes ended early: its turn comes when those before it have been seen to.
+                Answer::NotSent if !self.held.waits(key) => self.cursor = self.cursor.min(row.sequence - 1),
+                Answer::NotSent => {}
+            }
+        }
+        if self.held.is_empty() {
             self.delivered.held_by = None;
-            return Ok(Round::Moved);
-        };
-        self.report(&failure);
-        self.delivered.held_by = Some(failure.clone());
-        if failure.remedy() == Remedy::Stop {
-            return Err(DeliveryError::Stopped { destination: self.destination, failure });
         }
-        Ok(match failure.retry_after() {
-            _ if !moved => self.held(&failure),
-            Some(asked) => Round::Held { wait: self.bounded(asked) },
-            // The rows that moved may have been in front of others; the held ones are met again next time.
-            None => Round::Moved,
-        })
+        Ok(if moved { Round::Moved } else { Round::Failed })
+    }
+
+    /// Rows of the key that were passed over while it was held are read again.
+    fn release(&mut self, key: &str) {
+        if let Some(first) = self.held.release(key) {
+            self.cursor = self.cursor.min(first);
+        }
+    }
+
+    fn failed(
+        &mut self,
+        key: &str,
+        row: &OutboxRow,
+        failure: &Failure,
+        others_moved: bool,
+    ) -> Result<(), DeliveryError> {
+        let (destination, remedy) = (self.destination, failure.remedy().name());
+        match failure.remedy() {
+            // Logged where its receipt is committed, like the refusals of a destination that fetches its rows.
+            Remedy::Park => self.release(key),
+            Remedy::Stop => {
+                tracing::error!(%destination, remedy, "{failure}");
+                return Err(DeliveryError::Stopped { destination, failure: failure.clone() });
+            }
+            Remedy::ResendSameBytes => {
+                let now = Instant::now();
+                let asked = failure.retry_after().unwrap_or_default().min(self.config.retry_after_max);
+                let backoff = Backoff { first: self.config.first_wait, longest: self.config.longest_wait };
+                let wait = |failures| backoff.wait(failures, random()).max(asked);
+                let (attempts, wait) = self.held.failed(key, row.sequence, now, wait);
+                if !others_moved {
+                    let is_of_destination = failure.is_of_destination();
+                    self.breaker.failed(Failed { key, is_of_destination, asked }, now);
+                }
+                let wait_ms = wait.as_millis();
+                tracing::warn!(%destination, remedy, key, attempts, wait_ms, "{failure}");
+                self.delivered.held_by = Some(failure.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// One line for each change, and the gauge.
+    fn tell_breaker(&mut self) {
+        let (destination, now) = (self.destination, self.breaker.position());
+        observe::breaker(destination, now.gauge());
+        if std::mem::replace(&mut self.told, now) == now {
+            return;
+        }
+        match now {
+            Position::Closed => tracing::info!(%destination, "the breaker is closed: rows flow again"),
+            Position::HalfOpen => tracing::info!(%destination, "the breaker is half-open: one row is tried"),
+            Position::Open => {
+                tracing::warn!(%destination, "the breaker is open: the destination fails as a whole, its rows wait");
+            }
+        }
+    }
+
+    fn tell_oldest(&mut self, rows: Option<&[Keyed]>) {
+        let read = rows.and_then(|rows| rows.first()).map(|keyed| keyed.row.sequence);
+        let sequence = self.held.oldest().into_iter().chain(read).min();
+        if self.oldest.map(|(oldest, _)| oldest) != sequence {
+            self.oldest = sequence.map(|sequence| (sequence, (self.clock)()));
+        }
+        observe::oldest_waits_since(self.destination, self.oldest.map(|(_, since)| since));
     }
 
     fn pending(&self, after: u64, limit: usize) -> Result<Vec<OutboxRow>, DeliveryError> {
@@ -296,46 +453,15 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
             .await
             .map_err(|source| DeliveryError::Receipts { destination, source })?;
 
-        let answered = rows.iter().zip(answers).filter(|(_, answer)| is_answered(answer));
+        let answered = rows.iter().zip(answers).filter(|(_, answer)| answer.is_final());
         self.delivered.bytes += answered.map(|(row, _)| row.payload.len() as u64).sum::<u64>();
         self.delivered.accepted += total - refused;
         self.delivered.refused += refused;
-        let oldest_left = rows.iter().zip(answers).find(|(_, answer)| !is_answered(answer));
-        self.done_through = match oldest_left {
-            Some((row, _)) => row.sequence - 1,
-            None => rows[rows.len() - 1].sequence,
-        };
         Ok(())
     }
 
-    /// Nothing was answered: how long to leave the other side alone.
-    fn held(&mut self, failure: &Failure) -> Round {
-        self.failures = self.failures.saturating_add(1);
-        self.breaker.failed(Instant::now());
-        let backoff = Backoff {
-            first: Duration::from_millis(self.config.first_wait_ms),
-            longest: Duration::from_millis(self.config.longest_wait_ms),
-        };
-        let asked = self.bounded(failure.retry_after().unwrap_or_default());
-        Round::Held { wait: backoff.wait(self.failures, random()).max(asked) }
-    }
-
-    fn bounded(&self, asked: Duration) -> Duration {
-        asked.min(Duration::from_millis(self.config.retry_after_max_ms))
-    }
-
-    fn report(&self, failure: &Failure) {
-        let (destination, remedy) = (self.destination.name(), failure.remedy().name());
-        match failure.remedy() {
-            Remedy::Stop => tracing::error!(destination, remedy, "{failure}"),
-            Remedy::Park | Remedy::ResendSameBytes => {
-                tracing::warn!(destination, remedy, attempts = self.failures + 1, "{failure}");
-            }
-        }
-    }
-
     fn count_left(&self) -> Result<u64, DeliveryError> {
-        let (mut left, mut after) = (0, self.done_through);
+        let (mut left, mut after) = (0, 0);
         loop {
             let rows = self.pending(after, COUNT_ROWS_PER_READ)?;
             let Some(last) = rows.last() else {
@@ -359,14 +485,6 @@ pub fn drain<O: Outbox, R: Receipts, S: Sink>(delivery: Delivery<O, R, S>) -> Re
         .block_on(delivery.drain())
 }
 
-fn is_answered(answer: &Answer) -> bool {
-    match answer {
-        Answer::Accepted { .. } => true,
-        Answer::Failed(failure) => failure.remedy() == Remedy::Park,
-        Answer::NotSent => false,
-    }
-}
-
 fn outcomes(answers: &[Answer]) -> Attempt {
     let mut attempt = Attempt::default();
     for answer in answers {
@@ -381,15 +499,6 @@ fn outcomes(answers: &[Answer]) -> Attempt {
         }
     }
     attempt
-}
-
-/// The failure that decides how to go on: a stop before a resend, and the longest wait asked for. Parked rows do not hold.
-fn worst(answers: &[Answer]) -> Option<Failure> {
-    let failures = answers.iter().filter_map(|answer| match answer {
-        Answer::Failed(failure) if failure.remedy() != Remedy::Park => Some(failure),
-        _ => None,
-    });
-    failures.max_by_key(|failure| (failure.remedy() == Remedy::Stop, failure.retry_after())).cloned()
 }
 
 #[cfg(test)]

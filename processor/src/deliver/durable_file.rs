@@ -1,6 +1,7 @@
 //! How does a file appear all at once or not at all? Temporary name, fsync, rename, fsync of the folder.
 //!
-//! Keeps: a file under its final name is complete and survives a power failure.
+//! Keeps: a file under its final name is complete and survives a power failure. A folder that was deleted is made again,
+//! because what is delivered must not wait for someone who tidied up; what was in it is not.
 //! Temporary names start with a dot, so that a reader's `*.ndjson` or `*.journal` never sees one.
 
 use std::fs::{self, File};
@@ -18,12 +19,34 @@ const TEMPORARY_SUFFIX: &str = ".tmp";
 pub fn write(folder: &Path, name: &str, contents: &[u8]) -> Result<PathBuf, Failure> {
     let path = folder.join(name);
     let temporary = folder.join(format!(".{name}{TEMPORARY_SUFFIX}"));
-    let created = File::create(&temporary).and_then(|mut file| file.write_all(contents).map(|()| file));
+    let create = || File::create(&temporary).and_then(|mut file| file.write_all(contents).map(|()| file));
+    let created = create().or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            make_folder(folder)?;
+            tracing::warn!(folder = %folder.display(), "the folder was missing; it was made again");
+            create()
+        }
+        _ => Err(error),
+    });
     let file = created.map_err(unavailable(&temporary))?;
     file.sync_all().map_err(not_durable(&temporary))?;
     fs::rename(&temporary, &path).map_err(unavailable(&path))?;
     sync_folder(folder)?;
     Ok(path)
+}
+
+/// Makes a folder, and those above it that are missing, durably.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && above != Path::new(".") => {
+            make_folder(above)?;
+            fs::create_dir(folder)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    File::open(above)?.sync_all()
 }
 
 /// Makes renames in `folder` durable.
@@ -83,8 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_a_failure_to_repeat() {
-        let missing = Path::new("/nonexistent/folder");
-        assert!(matches!(write(missing, "a", b""), Err(Failure::FileUnavailable { .. })));
+    fn a_folder_that_is_not_there_is_made_or_is_a_failure_to_repeat() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let missing = folder.path().join("a/b");
+        let written = write(&missing, "a.ndjson", b"whole\n").expect("made");
+        assert_eq!(read(&written), Ok(b"whole\n".to_vec()));
+        let file = written.join("below a file");
+        assert!(matches!(write(&file, "a", b""), Err(Failure::FileUnavailable { .. })));
     }
 }

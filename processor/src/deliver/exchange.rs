@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
-use serde::Deserialize;
 use tidemark_schemas::ReceiveTime;
 
 /// A journal entry of 900 lines has about 150 KB; ERPs refuse bodies of 2 MiB and more.
@@ -22,19 +21,18 @@ pub const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// What of a reply is shown to people.
 const EXCERPT_CHARS_MAX: usize = 500;
 
-/// How long we wait, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// How long we wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    pub connect_ms: u64,
+    pub connect: Duration,
     /// From the first byte sent to the last byte read.
-    pub answer_ms: u64,
+    pub answer: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         // Standard Webhooks recommends 15 to 30 seconds for the answer.
-        Self { connect_ms: 5_000, answer_ms: 20_000 }
+        Self { connect: Duration::from_secs(5), answer: Duration::from_secs(20) }
     }
 }
 
@@ -44,9 +42,9 @@ pub enum EndpointError {
     #[error("`{url}` is not an http or https address; write it like https://billing.example.com/usage")]
     NotAnAddress { url: String },
     #[error(
-        "{shown} is not encrypted; use https, or set plain_http = true when the network itself is private"
+        "{shown} is not encrypted; use https, or set {section}.plain_http = true when the network itself is private"
     )]
-    NotEncrypted { shown: String },
+    NotEncrypted { shown: String, section: &'static str },
     #[error("cannot set up TLS: {reason}; install the system's root certificates")]
     Tls { reason: String },
 }
@@ -61,11 +59,17 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// `plain_http` allows http to other machines; http to this machine is always allowed.
+    /// `section` of the configuration has the key `plain_http`, which allows http to other machines; http to this machine
+    /// is always allowed.
     ///
     /// # Errors
     /// [`EndpointError`]
-    pub fn new(url: &str, plain_http: bool, timeouts: Timeouts) -> Result<Self, EndpointError> {
+    pub fn new(
+        section: &'static str,
+        url: &str,
+        plain_http: bool,
+        timeouts: Timeouts,
+    ) -> Result<Self, EndpointError> {
         let not_an_address = || EndpointError::NotAnAddress { url: url.chars().take(200).collect() };
         let url = Url::parse(url).map_err(|_| not_an_address())?;
         let host = url.host_str().ok_or_else(not_an_address)?;
@@ -73,14 +77,14 @@ impl Endpoint {
         match url.scheme() {
             "https" => {}
             "http" if plain_http || is_this_machine(host) => {}
-            "http" => return Err(EndpointError::NotEncrypted { shown }),
+            "http" => return Err(EndpointError::NotEncrypted { shown, section }),
             _ => return Err(not_an_address()),
         }
         // An error means that a provider is installed already, which is what we want.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
-            .connect_timeout(Duration::from_millis(timeouts.connect_ms))
-            .timeout(Duration::from_millis(timeouts.answer_ms))
+            .connect_timeout(timeouts.connect)
+            .timeout(timeouts.answer)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .user_agent(concat!("tidemark/", env!("CARGO_PKG_VERSION")))
@@ -181,19 +185,19 @@ pub enum Verdict {
     Uncertain,
     /// Credentials or address are wrong, whatever the record says.
     NotAdmitted,
-    Gone,
+    /// It judges the record itself.
     Refused,
 }
 
+/// Only a status that can be about nothing but the record refuses it: a mistyped address must not refuse a day's records.
 #[must_use]
 pub fn verdict(status: StatusCode) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Accepted,
         409 => Verdict::AlreadyThere,
         425 | 429 | 503 => Verdict::Later,
-        300..=399 | 401 | 403 | 407 => Verdict::NotAdmitted,
-        410 => Verdict::Gone,
-        400..=499 if status != StatusCode::REQUEST_TIMEOUT => Verdict::Refused,
+        400 | 413 | 422 => Verdict::Refused,
+        300..=499 if status != StatusCode::REQUEST_TIMEOUT => Verdict::NotAdmitted,
         _ => Verdict::Uncertain,
     }
 }
@@ -215,13 +219,17 @@ mod tests {
 
     #[test]
     fn addresses_are_encrypted_or_on_this_machine() {
-        let opened = |url, plain_http| Endpoint::new(url, plain_http, Timeouts::default()).map(|e| e.shown);
+        let opened =
+            |url, plain_http| Endpoint::new("erp", url, plain_http, Timeouts::default()).map(|e| e.shown);
         assert_eq!(opened("https://u:p@b.example/x?key=1#f", false), Ok("https://b.example/x".into()));
         for local in ["http://127.0.0.1:8080/x", "http://[::1]:8080/x", "http://localhost/x"] {
             assert_eq!(opened(local, false), Ok(local.into()));
         }
         let shown = "http://127.0.0.1.example/x";
-        assert_eq!(opened(shown, false), Err(EndpointError::NotEncrypted { shown: shown.into() }));
+        assert_eq!(
+            opened(shown, false),
+            Err(EndpointError::NotEncrypted { shown: shown.into(), section: "erp" })
+        );
         assert_eq!(opened(shown, true), Ok(shown.into()));
         for url in ["ftp://b.example/", "b.example", ""] {
             assert!(matches!(opened(url, true), Err(EndpointError::NotAnAddress { .. })), "{url}");
@@ -252,9 +260,8 @@ mod tests {
             (&[409], Verdict::AlreadyThere),
             (&[425, 429, 503], Verdict::Later),
             (&[408, 500, 502, 504, 599], Verdict::Uncertain),
-            (&[301, 302, 307, 401, 403, 407], Verdict::NotAdmitted),
-            (&[410], Verdict::Gone),
-            (&[400, 404, 413, 422], Verdict::Refused),
+            (&[301, 302, 307, 401, 403, 404, 405, 407, 410, 415, 451], Verdict::NotAdmitted),
+            (&[400, 413, 422], Verdict::Refused),
         ] {
             for code in codes {
                 assert_eq!(of(*code), expected, "{code}");

@@ -37,8 +37,10 @@ pub enum Failure {
     Uncertain { to: String, record: RecordId, reason: String },
     #[error("{to} does not take {record} now: {reason}; it will be sent again")]
     Unavailable { to: String, record: RecordId, reason: String, retry_after: Option<Duration> },
+    #[error("cannot connect to {to}: {reason}; {record} waits and will be sent again")]
+    Unreachable { to: String, record: RecordId, reason: String },
     #[error(
-        "{to} does not let us in ({reason}); correct the credentials or the address there or here, {record} waits and will be sent again"
+        "{to} does not take requests of ours ({reason}); correct the address or the credentials, here or there; {record} waits and will be sent again"
     )]
     NotAdmitted { to: String, record: RecordId, reason: String },
     /// A polite answer is not an effect: see `erp::http`.
@@ -46,19 +48,17 @@ pub enum Failure {
         "{to} answered about {record}, but read back it is not in effect: {found}; it will be looked up again"
     )]
     NotInEffect { to: String, record: RecordId, found: String },
-    #[error("{to} refused {record}: {reason}; correct the cause there or in the catalog, then replay it")]
+    #[error("{to} refused {record}: {reason}; correct the cause there, then replay its exception")]
     Refused { to: String, record: RecordId, reason: String },
     #[error(
-        "{to} has other content under the id {record}: {difference}; compare both before anything is replayed"
+        "{to} has other content under the id {record}: {difference}; compare both before its exception is replayed"
     )]
     Conflict { to: String, record: RecordId, difference: String },
-    #[error("{to} is gone for good (410 for {record}); configure another destination and start again")]
-    Gone { to: String, record: RecordId },
     #[error(
         "{record} cannot be sent: {reason}; this is damage or a defect on our side, nothing more is sent"
     )]
     Corrupt { record: RecordId, reason: String },
-    #[error("cannot use {}: {reason}; free space or correct permissions, it will be tried again", path.display())]
+    #[error("cannot use {}: {reason}; free space, correct permissions or bring the folder back, it will be tried again", path.display())]
     FileUnavailable { path: PathBuf, reason: String },
     /// After a failed fsync nobody knows what is on the disk (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
     #[error("cannot make {} durable: {reason}; check the disk, then start again", path.display())]
@@ -71,13 +71,20 @@ impl Failure {
         match self {
             Self::Uncertain { .. }
             | Self::Unavailable { .. }
+            | Self::Unreachable { .. }
             // Parking here would park every row of the day for one wrong secret.
             | Self::NotAdmitted { .. }
             | Self::NotInEffect { .. }
             | Self::FileUnavailable { .. } => Remedy::ResendSameBytes,
             Self::Refused { .. } | Self::Conflict { .. } => Remedy::Park,
-            Self::Gone { .. } | Self::Corrupt { .. } | Self::NotDurable { .. } => Remedy::Stop,
+            Self::Corrupt { .. } | Self::NotDurable { .. } => Remedy::Stop,
         }
+    }
+
+    /// Whether it is about the destination, so that every other key would fail alike.
+    #[must_use]
+    pub fn is_of_destination(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NotAdmitted { .. } | Self::FileUnavailable { .. })
     }
 
     /// How long the other side asked us to wait.

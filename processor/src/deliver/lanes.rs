@@ -14,6 +14,10 @@ use tokio::task::JoinSet;
 
 use super::{Answer, Failure, Remedy};
 
+/// Lanes that fail one after the other with none that is answered between them: the other side is away, and the lanes
+/// that have not started are left for the next attempt.
+const FAILED_LANES_MAX: usize = 8;
+
 /// Sends every row with `send`, rows of one `key` in order, at most `in_flight_max` keys at a time.
 pub async fn send_in_lanes<K, S, F>(
     rows: Arc<[OutboxRow]>,
@@ -29,9 +33,10 @@ where
     let mut waiting = lanes(&rows, key).into_iter();
     let stopped = Arc::new(AtomicBool::new(false));
     let mut answers = vec![Answer::NotSent; rows.len()];
-    let mut running = JoinSet::new();
+    let (mut running, mut failed_lanes) = (JoinSet::new(), 0);
     loop {
         while running.len() < in_flight_max.max(1)
+            && failed_lanes < FAILED_LANES_MAX
             && let Some(lane) = waiting.next()
         {
             running.spawn(send_lane(Arc::clone(&rows), lane, send.clone(), Arc::clone(&stopped)));
@@ -40,6 +45,8 @@ where
             return answers;
         };
         let lane = finished.unwrap_or_else(|lost| std::panic::resume_unwind(lost.into_panic()));
+        let is_answered = lane.iter().any(|(_, answer)| answer.is_final());
+        failed_lanes = if is_answered { 0 } else { failed_lanes + 1 };
         for (row, answer) in lane {
             answers[row] = answer;
         }
@@ -126,7 +133,7 @@ mod tests {
                     match row.payload.last() {
                         Some(b'!') => Err(Failure::Uncertain { to, record, reason }),
                         Some(b'-') => Err(Failure::Refused { to, record, reason }),
-                        Some(b'.') => Err(Failure::Gone { to, record }),
+                        Some(b'.') => Err(Failure::Corrupt { record, reason }),
                         _ => Ok(String::new()),
                     }
                 }
@@ -148,6 +155,14 @@ mod tests {
         let (order, answers) = sent("a1 b1! a2 b2 a3", 8).await;
         assert_eq!(answers, "AFA-A");
         assert!(!order.contains("b2"), "{order}");
+    }
+
+    #[tokio::test]
+    async fn when_every_lane_fails_the_rest_is_left_for_later() {
+        let (order, answers) = sent("a! b! c! d! e! f! g! h! i j", 1).await;
+        assert_eq!((order.as_str(), answers.as_str()), ("a! b! c! d! e! f! g! h!", "FFFFFFFF--"));
+        let (_, answers) = sent("a! b! c! d e! f! g! h! i j", 1).await;
+        assert_eq!(answers, "FFFAFFFFAA");
     }
 
     #[tokio::test]

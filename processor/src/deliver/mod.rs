@@ -5,7 +5,7 @@
 //!
 //! `billing` and `erp` implement [`Sink`]; this room knows neither of them. Deliberately absent: retry limits after
 //! which a row would be given up. What may have arrived is not refused, so an unreachable destination holds its rows
-//! (oldest first, visible as lag) and only the rate of attempts is bounded, by the backoff and the breaker.
+//! (oldest first, visible as lag) and only the rate of attempts is bounded, by each key's backoff and the breaker.
 
 pub mod backoff;
 pub mod breaker;
@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod durable_file;
 pub mod exchange;
 pub mod failure;
+pub mod held;
 pub mod lanes;
 
 use std::error::Error;
@@ -40,6 +41,9 @@ pub trait Outbox: Send + Sync {
         after: u64,
         limit: usize,
     ) -> Result<Vec<OutboxRow>, PartitionError>;
+
+    /// Changes when rows that had left come back, with the sequences that they had: what was read is read again.
+    fn resent(&self) -> u64;
 }
 
 /// The way back into the partition.
@@ -52,6 +56,9 @@ pub trait Receipts: Send + Sync {
 pub trait Sink: Send + Sync {
     /// How many rows one call takes at most.
     fn rows_per_batch(&self) -> usize;
+
+    /// The key within which rows keep their order, and which waits alone when one of its rows fails.
+    fn key(&self, row: &OutboxRow) -> String;
 
     /// Sends rows and says what became of each: one answer per row, in the order of `rows`.
     ///
@@ -67,6 +74,18 @@ pub enum Answer {
         reference: String,
     },
     Failed(Failure),
-    /// An earlier row of the same key failed, and must not be overtaken.
+    /// An earlier row of the same key failed, and must not be overtaken; or all before it failed.
     NotSent,
+}
+
+impl Answer {
+    /// Whether a receipt follows from it: the other side took the row, or judged it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Accepted { .. } => true,
+            Self::Failed(failure) => failure.remedy() == Remedy::Park,
+            Self::NotSent => false,
+        }
+    }
 }

@@ -2,10 +2,12 @@
 //!
 //! ERPs differ; a small adapter in front of each offers this contract:
 //! - `POST {url}` with a `tidemark.journal_entry.v1` as JSON and its id as `Idempotency-Key`. The adapter books an id at
-//!   most once, also when two requests overlap or its idempotency keys have expired. 2xx: taken; 4xx: refused, and
-//!   the body says why; 409: the id is known.
+//!   most once, also when two requests overlap or its idempotency keys have expired. 2xx: taken; 400, 413, 422: refused,
+//!   and the body says why; 409: the id is known. Any other 4xx is about the address or the credentials, and holds it.
 //! - `GET {url}/{id}`: 404, or 200 with [`Standing`]: id, state, legal entity, currency, accounting period and
 //!   totals as they are in the ledger, and the ledger's own document number.
+//!
+//! `docs/deliveries.md` is the contract in full.
 //!
 //! Keeps: an entry is accepted only when read back `posted`, in our period, with our totals. Each of these was seen in
 //! a real ERP: a 200 while an approval was still missing, a booking in another period than asked, a commit after the client had
@@ -52,7 +54,7 @@ pub struct ErpHttpConfig {
     /// How long the adapter may go on with a request whose client has hung up.
     #[serde(default = "request_limit_default")]
     pub request_limit_ms: u64,
-    #[serde(default)]
+    #[serde(skip)]
     pub timeouts: Timeouts,
 }
 
@@ -83,9 +85,23 @@ pub struct Standing {
     /// Totals in minor units, as strings.
     pub debit_minor: String,
     pub credit_minor: String,
-    /// The ledger's document number, once it has one.
-    #[serde(default)]
+    /// The ledger's document number, once it has one. A JSON number is taken too: some ledgers count.
+    #[serde(default, deserialize_with = "text_or_number")]
     pub number: Option<String>,
+}
+
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Text(String),
+        Count(u64),
+    }
+    let number = Option::<Number>::deserialize(deserializer)?;
+    Ok(number.map(|number| match number {
+        Number::Text(text) => text,
+        Number::Count(count) => count.to_string(),
+    }))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -117,7 +133,7 @@ impl ErpHttp {
     /// # Errors
     /// [`EndpointError`]
     pub fn new(config: ErpHttpConfig, clock: Clock) -> Result<Self, EndpointError> {
-        let endpoint = Endpoint::new(&config.url, config.plain_http, config.timeouts)?;
+        let endpoint = Endpoint::new("erp", &config.url, config.plain_http, config.timeouts)?;
         let request_limit = Duration::from_millis(config.request_limit_ms);
         let (bearer_token, unanswered) = (config.bearer_token, Mutex::default());
         Ok(Self { inner: Arc::new(Inner { endpoint, bearer_token, request_limit, clock, unanswered }) })
@@ -127,6 +143,10 @@ impl ErpHttp {
 impl Sink for ErpHttp {
     fn rows_per_batch(&self) -> usize {
         ENTRIES_PER_BATCH
+    }
+
+    fn key(&self, row: &OutboxRow) -> String {
+        legal_entity(row)
     }
 
     async fn send(&self, rows: Arc<[OutboxRow]>) -> Vec<Answer> {
@@ -200,13 +220,15 @@ impl Inner {
         let mut url = self.endpoint.url.clone();
         let path = format!("{}/{}", url.path().trim_end_matches('/'), row.id);
         url.set_path(&path);
-        let reply =
-            self.exchanged(self.endpoint.client.get(url)).await.map_err(|none| Failure::Unavailable {
-                to: self.to(),
-                record: row.id.clone(),
-                reason: none.reason,
-                retry_after: None,
-            })?;
+        // A look-up changes nothing, so it does not matter whether it arrived.
+        let reply = self.exchanged(self.endpoint.client.get(url)).await.map_err(|none| {
+            let (to, record, reason) = (self.to(), row.id.clone(), none.reason);
+            if none.may_have_arrived {
+                Failure::Unavailable { to, record, reason, retry_after: None }
+            } else {
+                Failure::Unreachable { to, record, reason }
+            }
+        })?;
         if reply.status == reqwest::StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -260,7 +282,7 @@ impl Inner {
         if none.may_have_arrived {
             Failure::Uncertain { to, record, reason }
         } else {
-            Failure::Unavailable { to, record, reason, retry_after: None }
+            Failure::Unreachable { to, record, reason }
         }
     }
 
@@ -269,7 +291,6 @@ impl Inner {
         let (to, record, reason) = (self.to(), row.id.clone(), excerpt(reply));
         match verdict(reply.status) {
             Verdict::NotAdmitted => Failure::NotAdmitted { to, record, reason },
-            Verdict::Gone => Failure::Gone { to, record },
             Verdict::Refused => Failure::Refused { to, record, reason },
             Verdict::Accepted | Verdict::AlreadyThere | Verdict::Later | Verdict::Uncertain => {
                 Failure::Unavailable { to, record, reason, retry_after: reply.retry_after }

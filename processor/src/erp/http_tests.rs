@@ -157,7 +157,7 @@ fn started_with(url: &str, answer_ms: u64) -> ErpHttp {
         bearer_token: Some(BearerToken("s3cret".into())),
         plain_http: false,
         request_limit_ms: 3_600_000,
-        timeouts: Timeouts { connect_ms: 5_000, answer_ms },
+        timeouts: Timeouts { answer: Duration::from_millis(answer_ms), ..Timeouts::default() },
     };
     ErpHttp::new(config, noon).expect("an address")
 }

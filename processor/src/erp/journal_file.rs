@@ -99,6 +99,11 @@ impl Sink for JournalFiles {
         ENTRIES_PER_BATCH
     }
 
+    /// One key for all: files are written one after the other, and what fails for one fails for all.
+    fn key(&self, _: &OutboxRow) -> String {
+        String::new()
+    }
+
     async fn send(&self, rows: Arc<[OutboxRow]>) -> Vec<Answer> {
         let files = self.clone();
         match tokio::task::spawn_blocking(move || files.take(&rows)).await {

@@ -153,7 +153,7 @@ pub enum AcknowledgementStatus {
     Again,
     /// No rated summary with this id waits for an answer in the caller's scope.
     Unknown,
-    /// Another answer was committed before; the first one stands.
+    /// Another answer was committed before; it stands until the record's exception is replayed.
     Contradicts,
 }
 
@@ -193,6 +193,8 @@ pub struct ReplayReport {
     pub resolved: u64,
     /// Still waiting, with a reason in each exception.
     pub waiting: u64,
+    /// Refused records that are sent again; each exception is resolved when its record is accepted.
+    pub resent: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

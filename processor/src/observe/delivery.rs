@@ -32,11 +32,14 @@ pub fn attempted(destination: Destination, attempt: Attempt) {
     }
 }
 
-/// Where a delivery stands: since when its oldest row has been the oldest, and whether its breaker holds rows back.
-pub fn delivering(destination: Destination, oldest_since: Option<ReceiveTime>, is_held: bool) {
-    let seconds = oldest_since.map_or(0, |since| since.micros() / 1_000_000);
-    let labels = [("destination", destination.name())];
-    gauge!(metric::OUTBOX_OLDEST_TIMESTAMP_SECONDS.name, &labels)
+/// Since when a destination's oldest row has been the oldest; `None` when none waits.
+pub fn oldest_waits_since(destination: Destination, since: Option<ReceiveTime>) {
+    let seconds = since.map_or(0, |since| since.micros() / 1_000_000);
+    gauge!(metric::OUTBOX_OLDEST_TIMESTAMP_SECONDS.name, "destination" => destination.name())
         .set(super::progress::f64_of(seconds.unsigned_abs()));
-    gauge!(metric::DELIVERY_BREAKER_OPEN.name, &labels).set(if is_held { 1.0 } else { 0.0 });
+}
+
+/// How a destination's breaker stands, as the metric's help says.
+pub fn breaker(destination: Destination, position: f64) {
+    gauge!(metric::DELIVERY_BREAKER_STATE.name, "destination" => destination.name()).set(position);
 }

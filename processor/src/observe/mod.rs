@@ -8,5 +8,5 @@ pub mod logging;
 mod progress;
 pub mod registry;
 
-pub use delivery::{Attempt, attempted, delivering};
+pub use delivery::{Attempt, attempted, breaker, oldest_waits_since};
 pub use progress::{Commit, Standing, batch_committed, batch_received, committed, standing};

@@ -103,8 +103,8 @@ metrics! {
         "Attempts to deliver an outbox row, by what came of them; a destination that fetches its rows answers each once.";
     OUTBOX_OLDEST_TIMESTAMP_SECONDS = "tidemark_outbox_oldest_timestamp_seconds", Gauge, &[DESTINATIONS],
         "Since when the oldest outbox row without a receipt has been the oldest, as seconds since 1970, at most since the start; 0 when none waits, or the destination fetches its rows.";
-    DELIVERY_BREAKER_OPEN = "tidemark_delivery_breaker_open", Gauge, &[DESTINATIONS],
-        "1 while failures in a row keep all rows back but a probe, 0 while rows flow.";
+    DELIVERY_BREAKER_STATE = "tidemark_delivery_breaker_state", Gauge, &[DESTINATIONS],
+        "0 while rows flow (closed), 1 while one row is tried (half-open), 2 while the destination fails as a whole and nothing is sent (open).";
     EXCEPTIONS_OPEN = "tidemark_exceptions_open", Gauge, &[],
         "Exceptions that wait for someone.";
     ACCEPTED_LOSS_EVENTS = "tidemark_accepted_loss_events", Gauge, &[],

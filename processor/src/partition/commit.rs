@@ -12,7 +12,6 @@ use tidemark_core::terms::Terms;
 use tidemark_core::working::Working;
 use tidemark_schemas::exception::ExceptionKind;
 use tidemark_schemas::outbox::Destination;
-use tidemark_schemas::receipt::Receipt;
 use tidemark_schemas::summary::RecordId;
 use tidemark_schemas::time::{EventTime, ReceiveTime};
 use tidemark_schemas::wire;
@@ -23,7 +22,7 @@ use super::prepare::{PreparedBlock, Preparer};
 use crate::archive;
 use crate::store::codec::{
     Codec, archive_block_key, entry_key, group_count_key, group_key, member_key, outbox_key, posting_key,
-    receipt_key, sequence_from, sequence_key, series_key, summary_key, time_key, timer_key, window_key,
+    sequence_from, sequence_key, series_key, summary_key, time_key, timer_key, window_key,
 };
 use crate::store::{
     Identities, KeyValue, Keyspace, Store, StoreError, Testimony, Witness, WitnessError, WriteBatch,
@@ -66,6 +65,8 @@ pub struct Partition {
     pub(super) exceptions: Exceptions,
     /// Counts that metrics know already.
     pub(super) told: Counts,
+    /// Rows that were put back in the outbox since the start.
+    pub(super) resent: u64,
     pub(super) stopped: Option<String>,
     /// The last commit's batch, emptied.
     pub(super) spare: WriteBatch,
@@ -73,8 +74,8 @@ pub struct Partition {
 
 /// A write batch in the making, and what must be in it besides the working set.
 #[derive(Default)]
-struct Staged {
-    batch: WriteBatch,
+pub(super) struct Staged {
+    pub(super) batch: WriteBatch,
     changes: Changes,
     archive_blocks: u32,
     /// Events that waited, were counted as exceptions when they came, and are counted now.
@@ -250,35 +251,6 @@ impl Partition {
         }
     }
 
-    /// Commits what destinations answered; the rows leave the outbox with it.
-    ///
-    /// # Errors
-    /// As [`Partition::take`].
-    pub fn receive(&mut self, receipts: &[Receipt], now: ReceiveTime) -> Result<(), PartitionError> {
-        self.guarded(|partition| {
-            let (mut staged, mut answered) = (partition.staged(), std::collections::BTreeSet::new());
-            for receipt in receipts {
-                let Some(sequence) = sequence_of(&*partition.store, receipt.destination, &receipt.record)? else {
-                    tracing::warn!(record = %receipt.record, "a receipt for a record that we never sent; ignored");
-                    continue;
-                };
-                let key = receipt_key(receipt.destination, &receipt.record);
-                if partition.store.get(Keyspace::Receipt, &key)?.is_some() || !answered.insert(key.clone()) {
-                    // The first answer stands.
-                    continue;
-                }
-                match receipt.destination {
-                    Destination::Billing => partition.working.progress.billed += 1,
-                    Destination::Erp => partition.working.progress.booked += 1,
-                }
-                let bytes = wire::v1::to_bytes(&wire::v1::Receipt::from(receipt));
-                staged.batch.put(Keyspace::Receipt, &key, &bytes);
-                staged.batch.delete(Keyspace::Outbox, &outbox_key(receipt.destination, sequence));
-            }
-            partition.commit(staged, now)
-        })
-    }
-
     /// Takes over a catalog that follows the present one, and keeps its text.
     ///
     /// # Errors
@@ -337,7 +309,7 @@ impl Partition {
     }
 
     /// Runs `change`; after a failure nothing is taken any more.
-    fn guarded<T>(
+    pub(super) fn guarded<T>(
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<T, PartitionError>,
     ) -> Result<T, PartitionError> {
@@ -387,7 +359,7 @@ impl Partition {
     }
 
     /// Writes everything in one batch and makes it durable; only then is it known outside.
-    fn commit(&mut self, mut staged: Staged, now: ReceiveTime) -> Result<(), PartitionError> {
+    pub(super) fn commit(&mut self, mut staged: Staged, now: ReceiveTime) -> Result<(), PartitionError> {
         let started = std::time::Instant::now();
         self.working.progress.commits += 1;
         let commit = self.working.progress.commits;

@@ -175,6 +175,44 @@ impl Exceptions {
         Ok(())
     }
 
+    /// A destination has refused a record, or has refused it again.
+    pub fn refuse(
+        &mut self,
+        store: &dyn KeyValue,
+        batch: &mut WriteBatch,
+        mut record: v1::ExceptionRecord,
+    ) -> Result<(), StoreError> {
+        let before = exception_row(store, &RecordId(record.id.clone()))?;
+        match before.filter(|before| before.status == ExceptionStatus::Open.name()) {
+            // Its age counts from the first refusal.
+            Some(before) => record.received_at = before.received_at,
+            None => self.opened += 1,
+        }
+        batch.put(Keyspace::Exception, record.id.as_bytes(), &v1::to_bytes(&record));
+        Ok(())
+    }
+
+    /// A destination has accepted a record: what it refused before is resolved.
+    pub fn accept(
+        &mut self,
+        store: &dyn KeyValue,
+        batch: &mut WriteBatch,
+        id: &RecordId,
+    ) -> Result<(), StoreError> {
+        if self.open == 0 {
+            // Nearly always: no look-up for each accepted row.
+            return Ok(());
+        }
+        let found = exception_row(store, id)?;
+        let Some(mut record) = found.filter(|found| found.status == ExceptionStatus::Open.name()) else {
+            return Ok(());
+        };
+        record.status = ExceptionStatus::Resolved.name().into();
+        batch.put(Keyspace::Exception, id.0.as_bytes(), &v1::to_bytes(&record));
+        self.closed += 1;
+        Ok(())
+    }
+
     /// A replay that did not help: the record says why now.
     fn still_waits(
         &self,

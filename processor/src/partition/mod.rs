@@ -14,6 +14,7 @@ mod exceptions;
 mod load;
 mod open;
 mod prepare;
+mod receipts;
 mod run;
 
 #[cfg(test)]
@@ -24,4 +25,5 @@ pub use exceptions::{exception_row, parked_id};
 pub use load::{decode as decode_row, load_all, undecodable};
 pub use open::{AcceptedLoss, OpenError, Options, accepted_losses, progress};
 pub use prepare::{Damaged, PreparedBlock, Preparer, RawBlock, Waiting};
+pub use receipts::records_of;
 pub use run::{Busy, Handle, Heads, Input, Reply, Snapshot};

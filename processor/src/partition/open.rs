@@ -141,6 +141,7 @@ impl Partition {
             preparer,
             exceptions,
             told: progress.counts,
+            resent: 0,
             stopped: None,
             spare: WriteBatch::new(),
         })

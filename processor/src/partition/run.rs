@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tidemark_schemas::receipt::Receipt;
+use tidemark_schemas::summary::RecordId;
 use tidemark_schemas::time::{EventTime, ReceiveTime};
 use tokio::sync::watch;
 
@@ -33,6 +34,8 @@ pub enum Input {
     /// The reply has the watermark that was declared; `None` when there was no usage yet.
     Complete(Reply<Result<Option<EventTime>, Arc<PartitionError>>>),
     Receive(Vec<Receipt>, Reply<Result<(), Arc<PartitionError>>>),
+    /// Ids of exceptions whose refused rows are to be sent again. The reply has how many are.
+    Resend(Vec<RecordId>, Reply<Result<u64, Arc<PartitionError>>>),
     PutInForce(Vec<(String, String)>, Arc<Preparer>, Reply<Result<(), OpenError>>),
     Archived(ArchivedFile, Reply<Result<(), Arc<PartitionError>>>),
 }
@@ -43,6 +46,8 @@ pub struct Heads {
     pub commits: u64,
     pub rated: u64,
     pub journal: u64,
+    /// Rows that were put back in the outbox since the start.
+    pub resent: u64,
     /// Set when the partition has stopped: nothing more is acknowledged.
     pub stopped: bool,
 }
@@ -172,6 +177,11 @@ impl Runner {
                 self.publish();
                 reply(result);
             }
+            Input::Resend(exceptions, reply) => {
+                let result = self.partition.resend(&exceptions, now).map_err(Arc::new);
+                self.publish();
+                reply(result);
+            }
             Input::PutInForce(files, preparer, reply) => {
                 let result = self.partition.put_in_force(&files, preparer, now);
                 self.publish();
@@ -234,6 +244,7 @@ fn heads_of(partition: &Partition) -> Heads {
         commits: progress.commits,
         rated: progress.rated,
         journal: progress.journal,
+        resent: partition.resent,
         stopped: partition.stopped.is_some(),
     }
 }

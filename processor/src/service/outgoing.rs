@@ -7,7 +7,7 @@ use tidemark_schemas::receipt::Receipt;
 use tidemark_schemas::summary::RecordId;
 
 use crate::deliver::{Outbox, PartitionError, Receipts};
-use crate::partition::{Handle, Input, undecodable};
+use crate::partition::{Handle, Input, records_of, undecodable};
 use crate::store::codec::{outbox_key, sequence_from, sequence_key};
 use crate::store::{KeyValue, Keyspace};
 
@@ -35,10 +35,7 @@ impl Outbox for OutboxRows {
         let (from, to) =
             (outbox_key(destination, after.saturating_add(1)), outbox_key(destination, u64::MAX));
         let rows = self.store.scan(Keyspace::Outbox, &from, Some(&to), limit)?;
-        let records = match destination {
-            Destination::Billing => Keyspace::Rated,
-            Destination::Erp => Keyspace::Journal,
-        };
+        let records = records_of(destination);
         let mut pending = Vec::with_capacity(rows.len());
         for row in rows {
             let sequence = sequence_from(row.key.get(1..).unwrap_or_default())?;
@@ -50,6 +47,10 @@ impl Outbox for OutboxRows {
             pending.push(OutboxRow { destination, sequence, id, payload });
         }
         Ok(pending)
+    }
+
+    fn resent(&self) -> u64 {
+        self.handle.heads().borrow().resent
     }
 }
 

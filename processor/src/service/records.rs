@@ -8,7 +8,7 @@ use tidemark_schemas::wire::v1;
 use crate::config::Scope;
 use crate::http::metering::{ExceptionFilter, ExceptionPage, RatedRow};
 use crate::partition::undecodable;
-use crate::store::codec::{receipt_key, sequence_from, sequence_key};
+use crate::store::codec::{receipt_key, sequence_from, sequence_key, superseded_receipt_key};
 use crate::store::{KeyValue, Keyspace, StoreError};
 
 /// Rows read at once while looking for those in scope.
@@ -130,7 +130,7 @@ pub fn exceptions(
     Ok(ExceptionPage { items, next })
 }
 
-/// What a destination answered for a record, if it has.
+/// What a destination answered for a record, if it has and the record was not sent again since.
 ///
 /// # Errors
 /// [`StoreError`]
@@ -140,4 +140,23 @@ pub fn receipt(
     id: &str,
 ) -> Result<Option<v1::Receipt>, StoreError> {
     record(store, Keyspace::Receipt, &receipt_key(destination, &RecordId(id.to_owned())))
+}
+
+/// Every answer of a destination for a record, oldest first: a refusal that was replayed is followed by a later answer.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn receipts(
+    store: &dyn KeyValue,
+    destination: Destination,
+    id: &str,
+) -> Result<Vec<v1::Receipt>, StoreError> {
+    let (mut found, id_of_record) = (Vec::new(), RecordId(id.to_owned()));
+    for attempt in 1.. {
+        let key = superseded_receipt_key(destination, &id_of_record, attempt);
+        let Some(before) = record(store, Keyspace::Receipt, &key)? else { break };
+        found.push(before);
+    }
+    found.extend(receipt(store, destination, id)?);
+    Ok(found)
 }

@@ -1,4 +1,5 @@
 //! Books what waited, after its cause was mended: the catalog knows the subject now, the price exists, the time has come.
+//! Sends again what was refused: the other side would take it now.
 //!
 //! Keeps: memory is bounded by one page, however much waits; what a replay leaves waiting is not met again in the same
 //! replay, because exceptions are selected as of its beginning.
@@ -58,9 +59,17 @@ pub fn replay(
 ) -> Result<ReplayReport, ReplayError> {
     let snapshot = store.snapshot();
     let mut pages = Pages::new(&*snapshot, scope, selection, PAGE);
-    let mut report = ReplayReport { selected: 0, resolved: 0, waiting: 0 };
+    let mut report = ReplayReport { selected: 0, resolved: 0, waiting: 0, resent: 0 };
     while let Some(page) = pages.next_page()? {
-        for (tenant, waiting) in page {
+        if !page.refused.is_empty() {
+            let refused = page.refused.len() as u64;
+            let resent =
+                handle.ask(|reply| Input::Resend(page.refused, reply)).ok_or(ReplayError::Gone)??;
+            report.selected += refused;
+            report.resent += resent;
+            report.waiting += refused - resent;
+        }
+        for (tenant, waiting) in page.by_tenant {
             // The clock's word now: a time that was in the future may have come.
             let prepared = intake.preparer().prepare_replay(&tenant, clock::now(), &waiting);
             let taken =
@@ -86,8 +95,6 @@ struct Pages<'a> {
     from: Option<Vec<u8>>,
 }
 
-type Page = BTreeMap<TenantId, Vec<Waiting>>;
-
 impl<'a> Pages<'a> {
     fn new(
         store: &'a dyn KeyValue,
@@ -102,15 +109,12 @@ impl<'a> Pages<'a> {
 
     /// The next page that has something; `None` when nothing is left.
     fn next_page(&mut self) -> Result<Option<Page>, StoreError> {
-        let (mut page, mut events, mut bytes) = (Page::new(), 0, 0);
-        while events < self.bounds.events && bytes < self.bounds.bytes {
+        let mut page = Page::default();
+        while page.exceptions < self.bounds.events && page.bytes < self.bounds.bytes {
             let Some(found) = self.read()? else { break };
-            for (tenant, waiting) in found.into_iter().filter_map(|found| replayable(self.scope, found)) {
-                (events, bytes) = (events + 1, bytes + waiting.payload.len());
-                page.entry(tenant).or_default().push(waiting);
-            }
+            found.into_iter().for_each(|found| page.add(self.scope, found));
         }
-        Ok((!page.is_empty()).then_some(page))
+        Ok((page.exceptions > 0).then_some(page))
     }
 
     /// The next few exceptions of the selection, in whatever state; `None` at the end.
@@ -141,15 +145,42 @@ impl<'a> Pages<'a> {
     }
 }
 
-fn replayable(scope: &Scope, found: v1::ExceptionRecord) -> Option<(TenantId, Waiting)> {
-    let kind = ExceptionKind::ALL.into_iter().find(|kind| kind.name() == found.kind)?;
-    let is_open = found.status == ExceptionStatus::Open.name();
-    if !is_open || !kind.replayable() || !is_in_scope(scope, &found.tenant) {
-        return None;
+/// What can be replayed, as far as it was read.
+#[derive(Default)]
+struct Page {
+    by_tenant: BTreeMap<TenantId, Vec<Waiting>>,
+    /// Exceptions of records that were refused.
+    refused: Vec<RecordId>,
+    exceptions: usize,
+    /// Of payloads.
+    bytes: usize,
+}
+
+impl Page {
+    fn add(&mut self, scope: &Scope, found: v1::ExceptionRecord) {
+        let kind = ExceptionKind::ALL.into_iter().find(|kind| kind.name() == found.kind);
+        let is_open = found.status == ExceptionStatus::Open.name();
+        if !is_open || !is_in_scope(scope, &found.tenant) {
+            return;
+        }
+        match kind {
+            Some(ExceptionKind::RefusedByBilling | ExceptionKind::RefusedByErp) => {
+                self.exceptions += 1;
+                self.refused.push(RecordId(found.id));
+            }
+            Some(kind) if kind.replayable() => self.add_event(found),
+            Some(_) | None => {}
+        }
     }
-    let meter = found.meter.as_deref().and_then(|meter| MeterId::new(meter).ok());
-    let of = ReplayOf { exception: RecordId(found.id), meter };
-    Some((TenantId::new(&found.tenant).ok()?, Waiting { of, payload: found.payload.into_bytes() }))
+
+    fn add_event(&mut self, found: v1::ExceptionRecord) {
+        let Ok(tenant) = TenantId::new(&found.tenant) else { return };
+        let meter = found.meter.as_deref().and_then(|meter| MeterId::new(meter).ok());
+        let of = ReplayOf { exception: RecordId(found.id), meter };
+        self.exceptions += 1;
+        self.bytes += found.payload.len();
+        self.by_tenant.entry(tenant).or_default().push(Waiting { of, payload: found.payload.into_bytes() });
+    }
 }
 
 #[cfg(test)]
@@ -194,8 +225,8 @@ mod tests {
         let mut pages = Pages::new(&store, &Scope::Every, selection, bounds);
         let (mut sizes, mut seen) = (Vec::<usize>::new(), std::collections::BTreeSet::new());
         while let Some(page) = pages.next_page().expect("readable") {
-            sizes.push(page.values().map(Vec::len).sum());
-            let ids = page.into_values().flatten().map(|waiting| waiting.of.exception.0);
+            sizes.push(page.exceptions);
+            let ids = page.by_tenant.into_values().flatten().map(|waiting| waiting.of.exception.0);
             ids.for_each(|id| assert!(seen.insert(id), "each once"));
         }
         assert_eq!(sizes, expected_pages, "{selection:?}");

@@ -17,7 +17,7 @@ use tidemark_schemas::summary::{Evidence, Span};
 use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1;
 
-use super::records::{each_row, is_in_scope, parse, receipt, record};
+use super::records::{each_row, is_in_scope, parse, receipts, record};
 use crate::archive::{ArchiveError, ArchivedEvent, events_between, find_event};
 use crate::config::Scope;
 use crate::decode::envelope;
@@ -103,9 +103,9 @@ fn traced_usage(
         receipts: Vec::new(),
     };
     for (sequence, line) in rated {
-        traced.receipts.extend(receipt(store, Destination::Billing, &line.id)?);
+        traced.receipts.extend(receipts(store, Destination::Billing, &line.id)?);
         if let Some(entry) = entry_of_line(store, sequence)? {
-            traced.receipts.extend(receipt(store, Destination::Erp, &entry.id)?);
+            traced.receipts.extend(receipts(store, Destination::Erp, &entry.id)?);
             traced.journal_entries.push(entry);
         }
         traced.rated.push(line);
@@ -202,7 +202,7 @@ pub fn trace_posting(
     if !rated.iter().all(|line| is_in_scope(scope, &line.summary.tenant)) {
         return Ok(None);
     }
-    let receipts = receipt(store, Destination::Erp, id)?.into_iter().collect();
+    let receipts = receipts(store, Destination::Erp, id)?;
     let behind = match archive {
         Some(folder) => Some(events_behind(store, preparer, folder, &rated)?),
         None => None,

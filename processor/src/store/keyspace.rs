@@ -108,8 +108,9 @@ pub enum Keyspace {
 
     /// What a destination answered.
     ///
-    /// Key: destination, record id. Value: the receipt. Lifetime: the retention of finance records.
-    /// Absent: not answered yet.
+    /// Key: destination 1, record id; or, for an answer before the row was sent again, destination with its highest bit set 1,
+    /// record id, attempt `u32` from 1. Value: wire v1 JSON. Lifetime: the retention of finance records.
+    /// Absent: not answered yet, or sent again and not answered since.
     Receipt,
 
     /// What needs someone's attention, open or resolved.

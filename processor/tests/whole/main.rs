@@ -1,10 +1,12 @@
 //! The built binary on real folders: what a person types, and what comes out.
 
 mod archive;
+mod deliveries;
 mod evidence;
 mod loss;
 mod mapping;
 mod metrics;
 mod product;
 mod public_data;
+mod service;
 mod stories;

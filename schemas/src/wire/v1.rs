@@ -222,13 +222,14 @@ pub struct EventRef {
     pub time: String,
 }
 
-/// `tidemark.exception.v1`: usage that waits, with its context.
+/// `tidemark.exception.v1`: usage that waits or a record that was refused, with its context.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExceptionRecord {
     pub schema: String,
     pub id: String,
     /// `malformed`, `conflict`, `unknown_meter`, `unmapped_subject`, `missing_contract`, `missing_price`,
-    /// `refused_value`, `cardinality_exceeded`, `bad_clock`, `too_late` or `unratable`.
+    /// `refused_value`, `cardinality_exceeded`, `bad_clock`, `too_late`, `unratable`, `refused_by_billing` or
+    /// `refused_by_erp`.
     pub kind: String,
     /// `open` or `resolved`.
     pub status: String,
@@ -237,17 +238,21 @@ pub struct ExceptionRecord {
     pub reason: String,
     /// What to do about it.
     pub remedy: String,
+    /// `*` when it concerns several tenants.
     pub tenant: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
+    /// Id of the rated summary or journal entry that was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<EventRef>,
     pub received_at: String,
-    /// File and line, API key, or topic and offset.
+    /// File and line, API key, topic and offset, or the destination that refused it.
     pub origin: String,
-    /// The event as it came; bytes that are no UTF-8 are shown as U+FFFD.
+    /// The event as it came, or the record as it was sent, cut at 64 KiB; bytes that are no UTF-8 are shown as U+FFFD.
     pub payload: String,
     /// The event as it came, base64, when it is no UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -280,6 +285,7 @@ impl From<&exception::ExceptionRecord> for ExceptionRecord {
             tenant: record.tenant.to_string(),
             meter: record.meter.as_ref().map(ToString::to_string),
             customer: record.customer.as_ref().map(ToString::to_string),
+            record: None,
             event,
             received_at: record.received_at.to_string(),
             origin: record.origin.clone(),
@@ -311,13 +317,16 @@ pub struct Receipt {
 
 impl Receipt {
     pub const SCHEMA: &str = "tidemark.receipt.v1";
+    /// The outcomes.
+    pub const ACCEPTED: &str = "accepted";
+    pub const REFUSED: &str = "refused";
 }
 
 impl From<&receipt::Receipt> for Receipt {
     fn from(receipt: &receipt::Receipt) -> Self {
         let (outcome, reference, reason) = match &receipt.outcome {
-            receipt::Outcome::Accepted { reference } => ("accepted", Some(reference.clone()), None),
-            receipt::Outcome::Refused { reason } => ("refused", None, Some(reason.clone())),
+            receipt::Outcome::Accepted { reference } => (Self::ACCEPTED, Some(reference.clone()), None),
+            receipt::Outcome::Refused { reason } => (Self::REFUSED, None, Some(reason.clone())),
         };
         Self {
             schema: Self::SCHEMA.into(),

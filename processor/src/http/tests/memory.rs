@@ -161,7 +161,7 @@ impl Metering for Memory {
 
     fn replay(&self, _: &Caller, selection: ReplaySelection) -> Pending<ReplayReport> {
         let selected = selection.ids.len() as u64;
-        now(Ok(ReplayReport { selected, resolved: selected, waiting: 0 }))
+        now(Ok(ReplayReport { selected, resolved: selected, waiting: 0, resent: 0 }))
     }
 
     fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>> {

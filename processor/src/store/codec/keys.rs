@@ -129,6 +129,16 @@ pub fn receipt_key(destination: Destination, record: &RecordId) -> Vec<u8> {
     bytes
 }
 
+/// destination 1 with its highest bit set, record id, attempt `u32` big-endian from 1: an answer that was superseded when the
+/// row was sent again.
+#[must_use]
+pub fn superseded_receipt_key(destination: Destination, record: &RecordId, attempt: u32) -> Vec<u8> {
+    let mut bytes = vec![destination_tag(destination) | 0x80];
+    bytes.extend_from_slice(record.0.as_bytes());
+    bytes.extend_from_slice(&attempt.to_be_bytes());
+    bytes
+}
+
 fn destination_tag(destination: Destination) -> u8 {
     match destination {
         Destination::Billing => 1,
