@@ -103,7 +103,8 @@ fn read_request(stream: &mut TcpStream) {
 fn every_metric_is_fed() {
     let product = Product::new();
     let config = format!(
-        "[billing]\nkind = \"webhook\"\nurl = \"http://{}/usage\"\nsecret_env = \"BILLING_SECRET\"\n",
+        "[billing]\nkind = \"webhook\"\nurl = \"http://{}/usage\"\nsecret_env = \"BILLING_SECRET\"\n\
+         [delivery]\nfailures_to_open = 1\n",
         platform()
     );
     product.write("config.toml", &config);
@@ -136,13 +137,13 @@ fn every_metric_is_fed() {
         ("tidemark_windows_open", 1.0),
         ("tidemark_windows_closed_total", 3.0),
         ("tidemark_adjustments_total", 1.0),
-        ("tidemark_exceptions_open", 3.0),
+        ("tidemark_exceptions_open", 4.0),
         (r#"tidemark_outbox_pending{destination="billing"}"#, 2.0),
         (r#"tidemark_outbox_pending{destination="erp"}"#, 0.0),
         (r#"tidemark_deliveries_total{destination="billing",outcome="accepted"}"#, 1.0),
         (r#"tidemark_deliveries_total{destination="billing",outcome="refused"}"#, 1.0),
-        (r#"tidemark_delivery_breaker_open{destination="billing"}"#, 1.0),
-        (r#"tidemark_delivery_breaker_open{destination="erp"}"#, 0.0),
+        (r#"tidemark_delivery_breaker_state{destination="billing"}"#, 2.0),
+        (r#"tidemark_delivery_breaker_state{destination="erp"}"#, 0.0),
         (r#"tidemark_http_requests_total{route="unmatched",code="404"}"#, 1.0),
     ];
     let began = Instant::now();
