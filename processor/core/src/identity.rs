@@ -63,9 +63,15 @@ impl Remembered {
     /// Forgotten by rule, whether or not the store has dropped it yet: replay sees the same (I-10).
     #[must_use]
     pub fn is_forgotten(self, watermark: EventTime) -> bool {
-        let day = watermark.micros().div_euclid(tidemark_schemas::time::MICROS_PER_DAY);
-        day > i64::from(self.forget_day)
+        self.forget_day < remembered_from(watermark)
     }
+}
+
+/// The first forget day whose identities are still remembered at this watermark.
+#[must_use]
+pub fn remembered_from(watermark: EventTime) -> u16 {
+    let day = watermark.micros().div_euclid(tidemark_schemas::time::MICROS_PER_DAY);
+    u16::try_from(day.max(0)).unwrap_or(u16::MAX)
 }
 
 impl DeploymentKey {

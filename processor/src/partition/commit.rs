@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidemark_core::changes::{Changes, Fate, Fates};
-use tidemark_core::identity::Remembered;
+use tidemark_core::identity::{Remembered, remembered_from};
 use tidemark_core::resolve::Resolved;
 use tidemark_core::settle::{Due, adopt, complete_at, declare, settle_due};
 use tidemark_core::state::Counts;
@@ -236,9 +236,13 @@ impl Partition {
         Ok(until)
     }
 
+    pub(super) fn watermark(&self) -> Option<EventTime> {
+        self.working.progress.watermark(self.terms.timing().disorder_micros)
+    }
+
     fn settle(&mut self, now: ReceiveTime) -> Result<(), PartitionError> {
         let nothing = Resolved::default();
-        let watermark = self.working.progress.watermark(self.terms.timing().disorder_micros);
+        let watermark = self.watermark();
         loop {
             let mut staged = self.staged();
             load(&*self.store, &self.terms, &mut self.working, &nothing, watermark)?;
@@ -404,6 +408,10 @@ impl Partition {
             Testimony { commit, events: self.working.progress.counts.counted, at_micros: now.micros() };
         self.witness.attest(testimony)?;
         self.identities.committed(commit, &fresh)?;
+        if let Some(watermark) = self.watermark() {
+            // Durable now, so what it forgets may go from disk.
+            self.identities.forget(remembered_from(watermark));
+        }
         self.exceptions.committed();
         trim(&mut self.working);
         self.tell(&staged.changes, staged.replayed, started.elapsed());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidemark_core::identity::DeploymentKey;
+use tidemark_core::settle::declare;
 use tidemark_core::state::{OpenPosting, PostingId, Progress};
 use tidemark_core::terms::{Terms, TermsError};
 use tidemark_core::working::Working;
@@ -165,9 +166,14 @@ impl Partition {
                 return Ok(());
             }
             Some((_, before)) => {
+                let progress = self.working.progress;
                 let faults = terms.follows(&before);
                 if !faults.is_empty() {
                     return Err(OpenError::CatalogDoesNotFollow { version, faults });
+                }
+                // More disorder must not move the watermark back: what was forgotten at it stays forgotten.
+                if let Some(reached) = progress.watermark(before.timing().disorder_micros) {
+                    declare(&mut self.working, reached);
                 }
             }
             None => {}

@@ -44,6 +44,41 @@ fn a_failed_commit_answers_nothing_and_stops_the_partition() {
     }
 }
 
+/// Days since 1970.
+fn day(text: &str) -> u16 {
+    let time =
+        tidemark_schemas::time::EventTime::parse(format!("{text}T00:00:00Z").as_bytes()).expect("a day");
+    tidemark_core::identity::remembered_from(time)
+}
+
+#[test]
+fn identities_are_forgotten_at_the_watermark_of_a_durable_commit() {
+    let mut disk = Disk::new(&plain().text());
+    let mut partition = disk.start().expect("a new disk");
+    let log = [event("e1", "2026-01-10T10:00:00Z", 5), event("e2", "2026-03-01T10:00:00Z", 7)];
+    disk.feed(&mut partition, &log[..1], 0, &Cut::finest()).expect("the disk works");
+    assert_eq!(disk.forget_before.day(), day("2026-01-10"));
+    disk.rows.fail_at(disk.rows.writes(), Fault::BeforeApplied);
+    disk.feed(&mut partition, &log, 1, &Cut::finest()).expect_err("the commit fails");
+    assert_eq!(disk.forget_before.day(), day("2026-01-10"), "nobody may forget what was not committed");
+    drop(partition);
+    disk.crash();
+    let mut partition = disk.start().expect("nothing is missing");
+    disk.feed(&mut partition, &log, 1, &Cut::finest()).expect("the disk works");
+    assert_eq!(disk.forget_before.day(), day("2026-03-01"));
+}
+
+#[test]
+fn more_disorder_does_not_move_the_watermark_back() {
+    let disk = Disk::new(&plain().text());
+    let mut partition = disk.start().expect("a new disk");
+    disk.feed(&mut partition, &[event("e1", "2026-01-10T10:00:00Z", 5)], 0, &Cut::finest()).expect("taken");
+    let before = partition.watermark();
+    let slower = Disk::new(&plain().text().replace("disorder = \"5m\"", "disorder = \"20d\""));
+    slower.put_in_force(&mut partition).expect("disorder may change");
+    assert_eq!(partition.watermark(), before);
+}
+
 #[test]
 fn a_disk_that_lied_about_syncs_is_found_out_at_the_start() {
     let mut disk = Disk::new(&plain().text());
