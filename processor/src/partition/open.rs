@@ -167,7 +167,7 @@ impl Partition {
             }
             Some((_, before)) => {
                 let progress = self.working.progress;
-                let faults = terms.follows(&before);
+                let faults = terms.follows(&before, progress.newest.max(progress.declared));
                 if !faults.is_empty() {
                     return Err(OpenError::CatalogDoesNotFollow { version, faults });
                 }

@@ -80,6 +80,26 @@ fn more_disorder_does_not_move_the_watermark_back() {
 }
 
 #[test]
+fn a_catalog_that_would_price_counted_usage_otherwise_is_refused() {
+    let disk = Disk::new(&plain().text());
+    let mut partition = disk.start().expect("a new disk");
+    disk.feed(&mut partition, &[event("e1", "2026-01-10T10:00:00Z", 5)], 0, &Cut::finest()).expect("taken");
+    let version = |from: &str| {
+        let charge = "[[rate_card.version.charge]]\nmeter = \"tokens\"\nprice = { per_unit = \"1\" }\n";
+        let version =
+            format!("[[rate_card.version]]\nversion = \"new\"\neffective_from = \"{from}\"\n{charge}\n");
+        Disk::new(&plain().text().replacen("[[legal_entity]]", &(version + "[[legal_entity]]"), 1))
+    };
+    let Err(OpenError::CatalogDoesNotFollow { faults, .. }) =
+        version("2026-01-05").put_in_force(&mut partition)
+    else {
+        panic!("usage of 10 January is priced already")
+    };
+    assert!(faults[0].ends_with("let it begin after 2026-01-10T10:00:00Z"), "{faults:?}");
+    version("2026-01-11").put_in_force(&mut partition).expect("nothing was priced yet");
+}
+
+#[test]
 fn a_disk_that_lied_about_syncs_is_found_out_at_the_start() {
     let mut disk = Disk::new(&plain().text());
     let mut partition = disk.start().expect("a new disk");
