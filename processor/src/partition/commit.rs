@@ -224,16 +224,20 @@ impl Partition {
         })
     }
 
-    /// Declares that all usage so far is complete, so that it is billed and booked. Answers the watermark declared.
+    /// Declares that all usage so far is complete, so that it is billed and booked. Answers the watermark declared; with
+    /// nothing new since the last time it is the same, and nothing is written.
     ///
     /// # Errors
     /// As [`Partition::take`].
     pub fn complete(&mut self, now: ReceiveTime) -> Result<Option<EventTime>, PartitionError> {
-        let until = complete_at(&self.terms, &self.working);
-        if let Some(until) = until {
-            self.declare(until, now)?;
-        }
-        Ok(until)
+        self.guarded(|partition| {
+            let until = complete_at(&partition.terms, &partition.working);
+            if let Some(until) = until.filter(|_| until > partition.watermark()) {
+                declare(&mut partition.working, until);
+                partition.settle(now)?;
+            }
+            Ok(until)
+        })
     }
 
     pub(super) fn watermark(&self) -> Option<EventTime> {
@@ -345,10 +349,15 @@ impl Partition {
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<T, PartitionError>,
     ) -> Result<T, PartitionError> {
-        if let Some(first) = &self.stopped {
-            return Err(PartitionError::Stopped { first: first.clone() });
-        }
+        self.refuse_when_stopped()?;
         change(self).inspect_err(|error| self.stopped = Some(error.to_string()))
+    }
+
+    pub(super) fn refuse_when_stopped(&self) -> Result<(), PartitionError> {
+        match &self.stopped {
+            Some(first) => Err(PartitionError::Stopped { first: first.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Counts the commit: what the counts were before it, and what it added.

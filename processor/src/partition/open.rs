@@ -150,13 +150,14 @@ impl Partition {
     /// Checks that the catalog can follow the one in force, and adopts it when it is another.
     ///
     /// # Errors
-    /// [`OpenError::CatalogDoesNotFollow`], or a failed commit.
+    /// [`OpenError::CatalogDoesNotFollow`], a failed commit, or [`PartitionError::Stopped`].
     pub fn put_in_force(
         &mut self,
         files: &[(String, String)],
         preparer: Arc<Preparer>,
         now: ReceiveTime,
     ) -> Result<(), OpenError> {
+        self.refuse_when_stopped()?;
         let terms = &preparer.terms;
         let version = terms.catalog.version.to_string();
         match self.catalog_in_force()? {

@@ -44,6 +44,30 @@ fn a_failed_commit_answers_nothing_and_stops_the_partition() {
     }
 }
 
+#[test]
+fn a_stopped_partition_says_so_to_everyone() {
+    let disk = Disk::new(&plain().text());
+    let mut partition = disk.start().expect("a new disk");
+    disk.rows.fail_at(disk.rows.writes(), Fault::BeforeApplied);
+    partition.receive(&[], now()).expect_err("the commit fails");
+    let refused = partition.complete(now());
+    assert!(matches!(refused, Err(PartitionError::Stopped { .. })), "{refused:?}");
+    let refused = disk.put_in_force(&mut partition);
+    assert!(matches!(refused, Err(OpenError::Partition(PartitionError::Stopped { .. }))), "{refused:?}");
+}
+
+#[test]
+fn completing_twice_writes_once() {
+    let disk = Disk::new(&plain().text());
+    let mut partition = disk.start().expect("a new disk");
+    assert_eq!(partition.complete(now()).expect("the disk works"), None);
+    disk.feed(&mut partition, &[event("e1", "2026-01-10T10:00:00Z", 5)], 0, &Cut::finest()).expect("taken");
+    let first = partition.complete(now()).expect("the disk works");
+    let commits = partition.working().progress.commits;
+    assert_eq!(partition.complete(now()).expect("the disk works"), first);
+    assert_eq!(partition.working().progress.commits, commits);
+}
+
 /// Days since 1970.
 fn day(text: &str) -> u16 {
     let time =
