@@ -65,6 +65,16 @@ pub enum Tls {
     Here { certificate: PathBuf, key: PathBuf },
 }
 
+/// Letters of a key's id: `tm_<id>_<secret>` stays short enough for every log line.
+pub const KEY_ID_BYTES_MAX: usize = 64;
+
+/// Whether this may be a key's id. Its alphabet leaves `tm_<id>_<secret>` readable.
+#[must_use]
+pub fn is_key_id(id: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=KEY_ID_BYTES_MAX).contains(&id.len()) && id.chars().all(allowed)
+}
+
 /// One API key. The secret itself is known to its holder only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {

@@ -63,9 +63,15 @@ impl Remembered {
     /// Forgotten by rule, whether or not the store has dropped it yet: replay sees the same (I-10).
     #[must_use]
     pub fn is_forgotten(self, watermark: EventTime) -> bool {
-        let day = watermark.micros().div_euclid(tidemark_schemas::time::MICROS_PER_DAY);
-        day > i64::from(self.forget_day)
+        self.forget_day < remembered_from(watermark)
     }
+}
+
+/// The first forget day whose identities are still remembered at this watermark.
+#[must_use]
+pub fn remembered_from(watermark: EventTime) -> u16 {
+    let day = watermark.micros().div_euclid(tidemark_schemas::time::MICROS_PER_DAY);
+    u16::try_from(day.max(0)).unwrap_or(u16::MAX)
 }
 
 impl DeploymentKey {
@@ -177,7 +183,7 @@ mod tests {
             let mut plain = SipHasher13::new_with_key(&KEY.0);
             plain.write(&(cut as u64).to_le_bytes());
             plain.write(&(cut as u32).to_le_bytes());
-            plain.write(long[..cut].as_bytes());
+            plain.write(&long.as_bytes()[..cut]);
             plain.write(&3_u32.to_le_bytes());
             plain.write(b"end");
             assert_eq!(hasher.finish128(), plain.finish128().as_u128(), "{cut}");

@@ -60,14 +60,21 @@ pub fn declare(working: &mut Working, until: EventTime) {
 }
 
 /// The watermark at which everything counted so far is billed and booked: the end of the newest billing period with
-/// usage, and the time that closing, adjusting and cutting take after it.
+/// usage, and the time that closing, adjusting and cutting take after it. Once that is reached and nothing waits for a
+/// later one, it is the present watermark, so that declaring twice is declaring once.
 #[must_use]
 pub fn complete_at(terms: &Terms, working: &Working) -> Option<EventTime> {
     let timing = terms.timing();
     let after = timing.grace_micros + 2 * timing.adjust_every_micros + 2 * timing.post_every_micros;
-    let last_due = working.progress.watermark(timing.disorder_micros);
-    let end = working.progress.latest_period_end.max(last_due)?;
-    Some(end.plus_micros(after))
+    let watermark = working.progress.watermark(timing.disorder_micros);
+    let period_end = working.progress.latest_period_end;
+    let is_over = period_end.is_none_or(|end| Some(end.plus_micros(after)) <= watermark);
+    let is_settled =
+        working.timers.windows() == 0 && working.postings.values().all(|open| open.due.is_none());
+    if is_over && is_settled {
+        return watermark;
+    }
+    Some(period_end.max(watermark)?.plus_micros(after))
 }
 
 /// Takes over a catalog: subscriptions with fees for periods without usage are watched from their first period on.

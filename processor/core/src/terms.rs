@@ -241,10 +241,11 @@ impl Terms {
         self.catalog.posting_rules.iter().filter(fits).max_by_key(specificity)
     }
 
-    /// Whether this catalog can take over from `before`: closed usage was computed with subscriptions, meters and rate
-    /// card versions that must stay as they were. Answers what is wrong, in sentences for the catalog's author.
+    /// Whether this catalog can take over from `before`, with usage counted up to `reached`: that was computed with
+    /// subscriptions, meters and rate card versions that must stay as they were. Answers what is wrong, in sentences for
+    /// the catalog's author.
     #[must_use]
-    pub fn follows(&self, before: &Terms) -> Vec<String> {
+    pub fn follows(&self, before: &Terms, reached: Option<EventTime>) -> Vec<String> {
         let mut faults = Vec::new();
         if self.timing().horizon_micros > before.timing().horizon_micros {
             faults.push(
@@ -281,6 +282,11 @@ impl Terms {
                     old.id, version.version
                 ));
             }
+            if let (Some(new), Some(reached)) = (new, reached)
+                && before.catalog.subscriptions.iter().any(|subscription| subscription.rate_card == old.id)
+            {
+                faults.extend(backdated(old, new, reached));
+            }
         }
         faults
     }
@@ -315,6 +321,28 @@ impl Terms {
 fn same_measure(old: &Meter, new: &Meter) -> bool {
     (old.aggregation, old.window, old.scale, &old.dimensions)
         == (new.aggregation, new.window, new.scale, &new.dimensions)
+}
+
+/// New versions that would price usage up to `reached` otherwise than it was priced (I-3): windows that are open would
+/// keep the old price while those beside them get the new one. A version that only adds meters without a price changes
+/// nothing that was billed; it is how usage that waits for a price gets one.
+fn backdated(old: &RateCard, new: &RateCard, reached: EventTime) -> Vec<String> {
+    let is_backdated =
+        |version: &&RateCardVersion| version.effective_from <= reached && !old.versions.contains(version);
+    let mut faults = Vec::new();
+    for version in new.versions.iter().filter(is_backdated) {
+        let in_force = old.versions.iter().rev().find(|old| old.effective_from <= version.effective_from);
+        for charge in in_force.into_iter().flat_map(|old| &old.charges) {
+            if !version.charges.contains(charge) {
+                faults.push(format!(
+                    "rate card `{}` version `{}` changes the price of meter `{}` from {} on, but usage up to {reached} is \
+                     priced already; let it begin after {reached}",
+                    old.id, version.version, charge.meter, version.effective_from
+                ));
+            }
+        }
+    }
+    faults
 }
 
 fn same_contract(old: &Subscription, new: &Subscription) -> bool {

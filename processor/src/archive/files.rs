@@ -2,6 +2,9 @@
 //!
 //! A file's name is the range of blocks in it, so writing it twice gives the same file. It is complete when it has its
 //! name: until then it has another, and is fsynced before it is renamed.
+//!
+//! Keeps: a complete file is never deleted and never replaced by another content. What the state does not know may be all
+//! that is left of events that a restored or damaged state lacks, so it is moved aside, with a warning.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -29,6 +32,12 @@ const FILE_EVENTS_MAX: u64 = 250_000;
 
 /// Bytes of events in one file, so that large events do not fill the memory.
 const FILE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Ends the name of a file that is not complete yet.
+const UNFINISHED: &str = ".tmp";
+
+/// Where complete files go that the state does not know. Nothing reads it.
+const ORPHANED: &str = "orphaned";
 
 /// Events in one row group, the unit that a reader skips.
 const ROW_GROUP_EVENTS: usize = 50_000;
@@ -123,13 +132,13 @@ impl Archiver {
     pub fn new(store: Arc<dyn KeyValue>, folder: &Path) -> Result<Self, ArchiveError> {
         let at_folder = |source| ArchiveError::Io { path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(at_folder)?;
-        // A crash between a file and its commit leaves a file whose events are in the store too.
         for entry in std::fs::read_dir(folder).map_err(at_folder)? {
             let name = entry.map_err(at_folder)?.file_name().to_string_lossy().into_owned();
-            let is_ours =
-                name.starts_with("events-") && (name.ends_with(".parquet") || name.ends_with(".tmp"));
-            if is_ours && store.get(Keyspace::ArchiveFile, name.as_bytes())?.is_none() {
+            let is_unfinished = name.starts_with("events-") && name.ends_with(UNFINISHED);
+            if is_unfinished {
                 std::fs::remove_file(folder.join(&name)).map_err(at_folder)?;
+            } else if is_orphan(&*store, &name)? {
+                move_aside(folder, &name)?;
             }
         }
         Ok(Self { store, folder: folder.to_owned(), waiting: Mutex::default() })
@@ -178,11 +187,14 @@ impl Archiver {
     }
 
     fn write(&self, name: &str, blocks: &[Vec<u8>]) -> Result<Manifest, ArchiveError> {
-        let (path, unfinished) = (self.folder.join(name), self.folder.join(format!("{name}.tmp")));
+        let (path, unfinished) = (self.folder.join(name), self.folder.join(format!("{name}{UNFINISHED}")));
         let io = |source| ArchiveError::Io { path: unfinished.clone(), source };
         let file = File::create(&unfinished).map_err(io)?;
         let manifest = self.write_parquet(&file, &unfinished, blocks)?;
         file.sync_all().map_err(io)?;
+        if path.exists() && !has_same_bytes(&path, &unfinished).map_err(io)? {
+            move_aside(&self.folder, name)?;
+        }
         std::fs::rename(&unfinished, &path).map_err(io)?;
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         Ok(manifest)
@@ -204,6 +216,45 @@ impl Archiver {
         writer.close().map_err(parquet)?;
         Ok(manifest)
     }
+}
+
+/// Whether this is a complete file of which the state knows neither the name nor the blocks. With the blocks it was
+/// written before a crash, and its commit is still to come.
+fn is_orphan(store: &dyn KeyValue, name: &str) -> Result<bool, StoreError> {
+    let Some((first, last)) = blocks_of(name) else { return Ok(false) };
+    Ok(store.get(Keyspace::ArchiveFile, name.as_bytes())?.is_none()
+        && (store.get(Keyspace::ArchiveBlock, &first)?.is_none()
+            || store.get(Keyspace::ArchiveBlock, &last)?.is_none()))
+}
+
+/// Keys of the first and the last block in a file of this name.
+fn blocks_of(name: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (first, last) = name.strip_prefix("events-")?.strip_suffix(".parquet")?.split_once('-')?;
+    Some((unhex(first)?, unhex(last)?))
+}
+
+/// Moves a complete file into [`ORPHANED`], under a name that nothing has there.
+fn move_aside(folder: &Path, name: &str) -> Result<(), ArchiveError> {
+    let (from, orphaned) = (folder.join(name), folder.join(ORPHANED));
+    let io = |source| ArchiveError::Io { path: from.clone(), source };
+    std::fs::create_dir_all(&orphaned).map_err(io)?;
+    let names = std::iter::once(name.to_owned()).chain((2..).map(|copy: u64| format!("{copy}-{name}")));
+    let to = names.map(|name| orphaned.join(name)).find(|to| !to.exists()).expect("one number is free");
+    std::fs::rename(&from, &to).map_err(io)?;
+    for changed in [&*orphaned, folder] {
+        File::open(changed).and_then(|folder| folder.sync_all()).map_err(io)?;
+    }
+    tracing::warn!(
+        file = %to.display(),
+        "the state does not know this archive file, so it was moved aside: after a restore or an accepted loss it may \
+         hold events that are missing; take them in again with `tidemark ingest`, what is counted is recognised"
+    );
+    Ok(())
+}
+
+/// Only after a crash is there anything to compare: two files of some megabytes, in memory for a moment.
+fn has_same_bytes(one: &Path, other: &Path) -> std::io::Result<bool> {
+    Ok(std::fs::read(one)? == std::fs::read(other)?)
 }
 
 /// Only the archiver removes blocks.
@@ -291,3 +342,13 @@ impl Columns {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let byte = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
+    bytes.filter(|bytes| hex(bytes) == text)
+}
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

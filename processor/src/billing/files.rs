@@ -129,22 +129,27 @@ impl Folder {
 
     fn recognise(&self, first: u64, last: u64, rows: &[OutboxRow]) -> Result<Vec<String>, Failure> {
         let name = name_of(first, last);
-        let contents = durable_file::read(&self.path.join(&name))?;
+        let path = self.path.join(&name);
+        let contents = durable_file::read(&path)?;
         // The crash may have come between the rename and its fsync.
         durable_file::sync_folder(&self.path)?;
         let lines: Vec<&[u8]> = contents.split_inclusive(|byte| *byte == b'\n').collect();
-        let whole = lines.len() as u64 == last - first + 1;
+        let expected = last - first + 1;
+        if lines.len() as u64 != expected || !contents.ends_with(b"\n") {
+            let reason = format!(
+                "{} should have {expected} lines and was cut or changed; put it back from a copy, or deliver into an \
+                 empty folder",
+                path.display()
+            );
+            return Err(Failure::Corrupt { record: rows[0].id.clone(), reason });
+        }
         let recognised = |row: &OutboxRow| {
-            let line = usize::try_from(row.sequence - first).ok().and_then(|index| lines.get(index));
-            let same = line.and_then(|line| line.strip_suffix(b"\n")) == Some(&row.payload[..]);
-            if whole && same {
+            let index = row.sequence - first;
+            let line = usize::try_from(index).ok().and_then(|index| lines.get(index));
+            if line.and_then(|line| line.strip_suffix(b"\n")) == Some(&row.payload[..]) {
                 return Ok(reference(&name, first, row.sequence));
             }
-            let reason = format!(
-                "{name} in {} was not written from this outbox, or was changed; deliver into an empty folder",
-                self.path.display()
-            );
-            Err(Failure::Corrupt { record: row.id.clone(), reason })
+            Err(Failure::FileDiffers { path: path.clone(), line: index + 1, record: row.id.clone() })
         };
         rows.iter().map(recognised).collect()
     }
@@ -249,9 +254,25 @@ mod tests {
         let mut other = rows(1..=3);
         other[1].payload = b"{}".to_vec();
         let answers = take(folder.path(), &other);
-        assert!(matches!(&answers[0], Answer::Failed(Failure::Corrupt { record, .. }) if record.0 == "rs-2"));
+        let Answer::Failed(failure) = &answers[0] else { panic!("{answers:?}") };
+        let told = failure.to_string();
+        let file = folder.path().join(name_of(1, 2));
+        assert!(
+            told.starts_with(&format!("line 2 of {} holds another record than rs-2", file.display())),
+            "{told}"
+        );
+        assert!(told.contains("an older copy was put back") && !told.contains("defect"), "{told}");
         assert_eq!(answers[1..], [Answer::NotSent, Answer::NotSent]);
         assert_eq!(all_lines(folder.path()), lines_of(&rows(1..=2)));
+    }
+
+    /// An older state was put back, and the same usage was sent again.
+    #[test]
+    fn a_restored_state_that_says_the_same_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        take(folder.path(), &rows(1..=4));
+        assert_eq!(accepted(&take(folder.path(), &rows(2..=6))).len(), 5);
+        assert_eq!(all_lines(folder.path()), lines_of(&rows(1..=6)));
     }
 
     #[test]

@@ -13,6 +13,9 @@ const HORIZON_MICROS_MAX: i64 = 3_653 * MICROS_PER_DAY;
 /// Disorder and grace hold windows open; a month of open windows is a late feed, not disorder.
 const OPEN_MICROS_MAX: i64 = 31 * MICROS_PER_DAY;
 
+/// Ten years: recorded usage may be played on a machine whose clock is behind it. Against a live source an hour is right.
+const CLOCK_AHEAD_MICROS_MAX: i64 = 3_653 * MICROS_PER_DAY;
+
 /// An entry needs a debit and a credit line.
 const POST_LINES_MIN: i64 = 2;
 
@@ -43,7 +46,8 @@ fn table(mut table: Table<'_>) -> Option<Timing> {
     let grace = table.or("grace", default.grace_micros, |v| v.duration(open.clone()));
     let horizon =
         table.or("horizon", default.horizon_micros, |v| v.duration(MICROS_PER_MINUTE..=HORIZON_MICROS_MAX));
-    let clock_ahead = table.or("clock_ahead", default.clock_ahead_micros, |v| v.duration(open.clone()));
+    let clock_ahead =
+        table.or("clock_ahead", default.clock_ahead_micros, |v| v.duration(0..=CLOCK_AHEAD_MICROS_MAX));
     let every = MICROS_PER_SECOND..=OPEN_MICROS_MAX;
     let adjust_every = table.or("adjust_every", default.adjust_every_micros, |v| v.duration(every.clone()));
     let post_every = table.or("post_every", default.post_every_micros, |v| v.duration(every.clone()));

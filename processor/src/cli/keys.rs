@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::config::{KEY_ID_BYTES_MAX, is_key_id};
 use crate::http::auth::new_key;
 
 #[derive(Args)]
@@ -28,9 +29,8 @@ enum KeysCommand {
 /// When the operating system has no randomness, or the id is not one.
 pub fn run(args: &KeysArgs) -> anyhow::Result<ExitCode> {
     let KeysCommand::New { id, tenant } = &args.command;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    if id.is_empty() || id.len() > 32 || !id.chars().all(is_plain) {
-        anyhow::bail!("`{id}` is not a key's id; use 1 to 32 letters, digits and hyphens");
+    if !is_key_id(id) {
+        anyhow::bail!("`{id}` is not a key's id; use 1 to {KEY_ID_BYTES_MAX} letters, digits and hyphens");
     }
     let tenant = tidemark_schemas::ids::TenantId::new(tenant)?;
     let (text, hash) = new_key(id).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
@@ -41,4 +41,19 @@ pub fn run(args: &KeysArgs) -> anyhow::Result<ExitCode> {
         "[[api_key]]\nid = \"{id}\"\ntenant = \"{tenant}\"\nroles = [\"ingest\", \"read\"]\nhash = \"{hash}\""
     );
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_for_every_id_that_the_configuration_takes() {
+        let makes = |id: String| {
+            let command = KeysCommand::New { id, tenant: "default".into() };
+            run(&KeysArgs { command }).is_ok()
+        };
+        assert!(makes("a".repeat(KEY_ID_BYTES_MAX)) && makes("billing-2".into()));
+        assert!(!makes("a".repeat(KEY_ID_BYTES_MAX + 1)) && !makes(String::new()) && !makes("a_b".into()));
+    }
 }

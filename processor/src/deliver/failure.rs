@@ -58,6 +58,13 @@ pub enum Failure {
         "{record} cannot be sent: {reason}; this is damage or a defect on our side, nothing more is sent"
     )]
     Corrupt { record: RecordId, reason: String },
+    #[error(
+        "line {line} of {} holds another record than {record}, which has that sequence number now: either the state is \
+         older than the file, because an older copy was put back, or the file was changed. Nothing was written over. Move \
+         the folder away, start with an empty one, and compare the lines of both by id: billing may have taken the old \
+         ones. Nothing more is sent until then", path.display()
+    )]
+    FileDiffers { path: PathBuf, line: u64, record: RecordId },
     #[error("cannot use {}: {reason}; free space, correct permissions or bring the folder back, it will be tried again", path.display())]
     FileUnavailable { path: PathBuf, reason: String },
     /// After a failed fsync nobody knows what is on the disk (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
@@ -77,7 +84,7 @@ impl Failure {
             | Self::NotInEffect { .. }
             | Self::FileUnavailable { .. } => Remedy::ResendSameBytes,
             Self::Refused { .. } | Self::Conflict { .. } => Remedy::Park,
-            Self::Corrupt { .. } | Self::NotDurable { .. } => Remedy::Stop,
+            Self::Corrupt { .. } | Self::FileDiffers { .. } | Self::NotDurable { .. } => Remedy::Stop,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use expect_test::expect;
 use serde_json::Value;
-use tidemark_schemas::time::{MICROS_PER_MINUTE, MICROS_PER_SECOND};
+use tidemark_schemas::time::{MICROS_PER_MINUTE, MICROS_PER_SECOND, ReceiveTime};
 use tidemark_schemas::{Decimal, EventTime};
 
 use super::call::EVENT_TYPE;
@@ -203,6 +203,23 @@ fn the_receivers_clock_follows_the_trace() {
     let played = trace.received_at().micros() - start.micros();
     assert!((59 * MICROS_PER_MINUTE..60 * MICROS_PER_MINUTE).contains(&played), "{played} µs");
     assert!(played > MICROS_PER_SECOND);
+}
+
+/// Only the event of 2099 comes from a clock that runs ahead, whatever day the machine that plays the hour believes in.
+#[test]
+fn the_hour_is_judged_alike_on_every_day() {
+    let files: Vec<_> =
+        super::catalog::files().into_iter().map(|file| (file.name.to_owned(), file.text)).collect();
+    let catalog = crate::catalog::parse(&files).expect("the demo's catalog has no mistakes");
+    let time = |text: &str| EventTime::parse(text.as_bytes()).expect("a time");
+    for machine in
+        ["2017-01-01T00:00:00Z", "2026-08-01T00:00:00Z", "2026-11-21T00:00:00Z", "2080-01-01T00:00:00Z"]
+    {
+        let received_at = ReceiveTime::from_micros(time(machine).micros());
+        let believable = received_at.newest_believable(catalog.timing.clock_ahead_micros);
+        assert!(time("2026-10-01T13:00:00Z") <= believable, "{machine}");
+        assert!(time("2099-01-01T00:00:00Z") > believable, "{machine}");
+    }
 }
 
 #[test]

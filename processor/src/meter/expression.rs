@@ -63,11 +63,14 @@ impl Planner {
         let names = df_schema(&schema)?;
         let parsed = rules::with_decimal_literals(parsed).map_err(|error| for_the_author(&error))?;
         let context = SimplifyContext::builder().with_schema(Arc::new(names.clone())).build();
-        let coerced =
-            ExprSimplifier::new(context).coerce(parsed, &names).map_err(|error| for_the_author(&error))?;
+        let coerced = ExprSimplifier::new(context.clone())
+            .coerce(parsed, &names)
+            .map_err(|error| for_the_author(&error))?;
         rules::check(&coerced, &names)?;
+        let rewritten =
+            rules::with_functions_rewritten(coerced, &context).map_err(|error| for_the_author(&error))?;
         let physical =
-            self.0.create_physical_expr(coerced, &names).map_err(|error| for_the_author(&error))?;
+            self.0.create_physical_expr(rewritten, &names).map_err(|error| for_the_author(&error))?;
         let result = physical.data_type(&schema).map_err(|error| for_the_author(&error))?;
         Ok(Expression { columns, result, schema, physical })
     }

@@ -1,6 +1,7 @@
-//! Which meters can be planned, and what each mistake says.
+//! Which meters can be planned and evaluated, and what each mistake says.
 
-use tidemark_schemas::ids::MeterId;
+use tidemark_core::identity::DeploymentKey;
+use tidemark_schemas::ids::{MeterId, TenantId};
 use tidemark_schemas::meter::{Aggregation, Field, FieldKind, Meter, WindowLength};
 
 use super::*;
@@ -82,6 +83,84 @@ fn exact_expressions_are_planned() {
     {
         let planned = plan_meters(&[meter(Aggregation::Count, None, Some(filter))]);
         assert!(planned.is_ok(), "{filter}: {planned:?}");
+    }
+}
+
+/// What the first meter makes of three events: all fields set, all missing, and all fields set otherwise.
+fn measured(meter: Meter) -> Vec<String> {
+    use crate::field_value::FieldValue::{Boolean, Missing, Number, Text};
+    let plans = plan_meters(&[meter]).expect("a meter without mistakes");
+    let plan = &plans.types[0];
+    let value = |name: &str, row: u32| match (name, row) {
+        (_, 1) => Missing,
+        ("a", 0) => Number("2.25".into()),
+        ("b", 0) => Number("2.5".into()),
+        ("Name", 0) => Text("dé".into()),
+        ("paid", row) => Boolean(row == 0),
+        ("a" | "b", _) => Number("-1.5".into()),
+        _ => Text("".into()),
+    };
+    let values: Vec<_> = (0..3)
+        .flat_map(|row| plan.paths.iter().map(move |path| value(&path[1], row)).collect::<Vec<_>>())
+        .collect();
+    let rows = RowBatch { events: &[0, 1, 2], values: &values, slots: plan.paths.len() };
+    let tenant = TenantId::new("t").expect("a name");
+    let mut into = Measured::default();
+    plan.measure(rows, &tenant, &DeploymentKey([7; 16]), &mut into);
+    into.put_in_order();
+    let found = into.measurements.iter().map(|found| (found.event, found.value.to_string()));
+    let refused = into.refusals.iter().map(|refusal| (refusal.event, refusal.reason.clone()));
+    let mut all: Vec<_> = found.chain(refused).collect();
+    all.sort();
+    all.into_iter().map(|(event, said)| format!("{event}: {said}")).collect()
+}
+
+#[test]
+fn every_allowed_function_is_evaluated() {
+    let absent = "1: the field ";
+    // Hundredths of events 0 and 2; what is said of event 1, which has none of the fields.
+    let cases = [
+        ("round", "round(b, 0)", ["300", absent, "-200"]),
+        ("abs", "abs(a)", ["225", absent, "150"]),
+        ("ceil", "ceil(a)", ["300", absent, "-100"]),
+        ("floor", "floor(a)", ["200", absent, "-200"]),
+        ("coalesce", "coalesce(a, b, 0)", ["225", "1: 0", "-150"]),
+        ("nullif", "coalesce(nullif(a, -1.5), 7)", ["225", "1: 700", "700"]),
+        ("greatest", "greatest(a, b, 0)", ["250", "1: 0", "0"]),
+        ("least", "least(a, b, 0)", ["0", "1: 0", "-150"]),
+        ("character_length", "character_length(Name)", ["200", absent, "0"]),
+        ("octet_length", "octet_length(Name)", ["300", absent, "0"]),
+    ];
+    assert_eq!(cases.map(|(name, ..)| name), rules::EXACT_FUNCTIONS);
+    for (name, value, [first, without, last]) in cases {
+        let said = measured(meter(Aggregation::Sum, Some(value), None));
+        assert_eq!(
+            (said[0].as_str(), said[2].as_str()),
+            (&*format!("0: {first}"), &*format!("2: {last}")),
+            "{value}"
+        );
+        assert!(said[1].starts_with(without), "{value}: {}", said[1]);
+        assert!(value.contains(name), "{value}");
+        let filter = format!("{value} < 4");
+        let said = measured(meter(Aggregation::Count, None, Some(&filter)));
+        assert_eq!(said.first().map(String::as_str), Some("0: 1"), "{filter}");
+    }
+}
+
+#[test]
+fn functions_of_texts_in_filters_are_evaluated() {
+    for filter in [
+        "coalesce(Name, 'x') <> 'x'",
+        "nvl(Name, 'x') = 'dé'",
+        "nvl2(Name, Name, 'x') = 'dé'",
+        "lower(upper(trim(Name))) = 'dé'",
+        "concat(Name, 'x') = 'déx'",
+        "split_part(Name, 'é', 1) = 'd'",
+        "starts_with(Name, 'd') AND contains(Name, 'é')",
+        "regexp_like(Name, '^d')",
+    ] {
+        let said = measured(meter(Aggregation::Count, None, Some(filter)));
+        assert_eq!(said.first().map(String::as_str), Some("0: 1"), "{filter}");
     }
 }
 

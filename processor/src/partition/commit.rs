@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidemark_core::changes::{Changes, Fate, Fates};
-use tidemark_core::identity::Remembered;
+use tidemark_core::identity::{Remembered, remembered_from};
 use tidemark_core::resolve::Resolved;
 use tidemark_core::settle::{Due, adopt, complete_at, declare, settle_due};
 use tidemark_core::state::Counts;
@@ -225,21 +225,29 @@ impl Partition {
         })
     }
 
-    /// Declares that all usage so far is complete, so that it is billed and booked. Answers the watermark declared.
+    /// Declares that all usage so far is complete, so that it is billed and booked. Answers the watermark declared; with
+    /// nothing new since the last time it is the same, and nothing is written.
     ///
     /// # Errors
     /// As [`Partition::take`].
     pub fn complete(&mut self, now: ReceiveTime) -> Result<Option<EventTime>, PartitionError> {
-        let until = complete_at(&self.terms, &self.working);
-        if let Some(until) = until {
-            self.declare(until, now)?;
-        }
-        Ok(until)
+        self.guarded(|partition| {
+            let until = complete_at(&partition.terms, &partition.working);
+            if let Some(until) = until.filter(|_| until > partition.watermark()) {
+                declare(&mut partition.working, until);
+                partition.settle(now)?;
+            }
+            Ok(until)
+        })
+    }
+
+    pub(super) fn watermark(&self) -> Option<EventTime> {
+        self.working.progress.watermark(self.terms.timing().disorder_micros)
     }
 
     fn settle(&mut self, now: ReceiveTime) -> Result<(), PartitionError> {
         let nothing = Resolved::default();
-        let watermark = self.working.progress.watermark(self.terms.timing().disorder_micros);
+        let watermark = self.watermark();
         loop {
             let mut staged = self.staged();
             load(&*self.store, &self.terms, &mut self.working, &nothing, watermark)?;
@@ -313,10 +321,15 @@ impl Partition {
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<T, PartitionError>,
     ) -> Result<T, PartitionError> {
-        if let Some(first) = &self.stopped {
-            return Err(PartitionError::Stopped { first: first.clone() });
-        }
+        self.refuse_when_stopped()?;
         change(self).inspect_err(|error| self.stopped = Some(error.to_string()))
+    }
+
+    pub(super) fn refuse_when_stopped(&self) -> Result<(), PartitionError> {
+        match &self.stopped {
+            Some(first) => Err(PartitionError::Stopped { first: first.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Counts the commit: what the counts were before it, and what it added.
@@ -376,6 +389,10 @@ impl Partition {
             Testimony { commit, events: self.working.progress.counts.counted, at_micros: now.micros() };
         self.witness.attest(testimony)?;
         self.identities.committed(commit, &fresh)?;
+        if let Some(watermark) = self.watermark() {
+            // Durable now, so what it forgets may go from disk.
+            self.identities.forget(remembered_from(watermark));
+        }
         self.exceptions.committed();
         trim(&mut self.working);
         self.tell(&staged.changes, staged.replayed, started.elapsed());

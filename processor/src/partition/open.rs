@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidemark_core::identity::DeploymentKey;
+use tidemark_core::settle::declare;
 use tidemark_core::state::{OpenPosting, PostingId, Progress};
 use tidemark_core::terms::{Terms, TermsError};
 use tidemark_core::working::Working;
@@ -150,13 +151,14 @@ impl Partition {
     /// Checks that the catalog can follow the one in force, and adopts it when it is another.
     ///
     /// # Errors
-    /// [`OpenError::CatalogDoesNotFollow`], or a failed commit.
+    /// [`OpenError::CatalogDoesNotFollow`], a failed commit, or [`PartitionError::Stopped`].
     pub fn put_in_force(
         &mut self,
         files: &[(String, String)],
         preparer: Arc<Preparer>,
         now: ReceiveTime,
     ) -> Result<(), OpenError> {
+        self.refuse_when_stopped()?;
         let terms = &preparer.terms;
         let version = terms.catalog.version.to_string();
         match self.catalog_in_force()? {
@@ -166,9 +168,14 @@ impl Partition {
                 return Ok(());
             }
             Some((_, before)) => {
-                let faults = terms.follows(&before);
+                let progress = self.working.progress;
+                let faults = terms.follows(&before, progress.newest.max(progress.declared));
                 if !faults.is_empty() {
                     return Err(OpenError::CatalogDoesNotFollow { version, faults });
+                }
+                // More disorder must not move the watermark back: what was forgotten at it stays forgotten.
+                if let Some(reached) = progress.watermark(before.timing().disorder_micros) {
+                    declare(&mut self.working, reached);
                 }
             }
             None => {}

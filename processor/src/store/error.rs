@@ -18,7 +18,7 @@ pub enum StoreError {
 
     #[error(
         "the store at {} is damaged, found on {action}: {reason}; do not delete anything: keep a copy of the folder, \
-         check the disk, then restore the last checkpoint and replay the source from it", path.display()
+         check the disk, then put back the last good copy of the data folder and send again what came after it", path.display()
     )]
     Corrupt { path: PathBuf, action: &'static str, reason: String },
 
@@ -44,8 +44,8 @@ pub enum StoreError {
     FormatVersion { path: PathBuf, found: String, expected: String },
 
     #[error(
-        "the row {key} of {space} does not decode: {reason}; keep a copy of the data folder, then restore the last \
-         checkpoint and replay the source from it"
+        "the row {key} of {space} does not decode: {reason}; keep a copy of the data folder, then put back the \
+         last good one and send again what came after it"
     )]
     Undecodable {
         space: Keyspace,

@@ -37,7 +37,7 @@ pub enum Keyspace {
     /// Older identities, in tables that were sorted in memory and never passed through the log of writes.
     ///
     /// Key: identity `u128`. Value: digest `u64` little-endian, forget day `u16` little-endian.
-    /// Lifetime: until the forget day is past; the row then goes at the next compaction.
+    /// Lifetime: until the watermark of a durable commit is past the forget day; the row then goes when tables are merged.
     /// Absent, here and in [`Self::IdentityLog`]: never seen, or forgotten by rule.
     Identity,
 
@@ -50,13 +50,15 @@ pub enum Keyspace {
     /// One window being aggregated, or closed and still correctable.
     ///
     /// Key: start 8, group 16, so that old windows lie together. Value: aggregates, evidence, revision.
-    /// Lifetime: until the horizon of its billing period is past. Absent: no event yet.
+    /// Lifetime: that of the store. Past the horizon of its billing period it is only read, for usage and evidence.
+    /// Absent: no event yet.
     Window,
 
     /// What a charge has cost so far in one billing period.
     ///
     /// Key: hash of subscription, meter, period and tier dimensions 16. Value: usage by rate card version, billed amount.
-    /// Lifetime: until the horizon of its billing period is past. Absent: nothing was billed for it yet.
+    /// Lifetime: that of the store; past the horizon of its billing period nothing reads it.
+    /// Absent: nothing was billed for it yet.
     Series,
 
     /// What falls due at which watermark: settling a window, ending a billing period, cutting an entry.
@@ -73,13 +75,13 @@ pub enum Keyspace {
 
     /// Finds the rated line of each revision of a window (I-3: never changed once written).
     ///
-    /// Key: window 24, revision `u32`. Value: the line's sequence `u64`. Lifetime: the retention of finance records.
+    /// Key: window 24, revision `u32`. Value: the line's sequence `u64`. Lifetime: that of the store.
     /// Absent: that revision was not reported.
     Summary,
 
     /// Rated lines, in the order for billing.
     ///
-    /// Key: sequence `u64`, from 1 without gaps. Value: wire v1 JSON. Lifetime: the retention of finance records.
+    /// Key: sequence `u64`, from 1 without gaps. Value: wire v1 JSON. Lifetime: that of the store.
     /// Absent: the sequence was not reached yet.
     Rated,
 
@@ -90,7 +92,7 @@ pub enum Keyspace {
 
     /// Journal entries that were cut, in the order for the ERP.
     ///
-    /// Key: sequence `u64`, from 1 without gaps. Value: wire v1 JSON. Lifetime: the retention of finance records.
+    /// Key: sequence `u64`, from 1 without gaps. Value: wire v1 JSON. Lifetime: that of the store.
     /// Absent: the sequence was not reached yet.
     Journal,
 
@@ -109,13 +111,13 @@ pub enum Keyspace {
     /// What a destination answered.
     ///
     /// Key: destination 1, record id; or, for an answer before the row was sent again, destination with its highest bit set 1,
-    /// record id, attempt `u32` from 1. Value: wire v1 JSON. Lifetime: the retention of finance records.
+    /// record id, attempt `u32` from 1. Value: wire v1 JSON. Lifetime: that of the store.
     /// Absent: not answered yet, or sent again and not answered since.
     Receipt,
 
     /// What needs someone's attention, open or resolved.
     ///
-    /// Key: exception id. Value: wire v1 JSON. Lifetime: the retention of finance records.
+    /// Key: exception id. Value: wire v1 JSON. Lifetime: that of the store.
     /// Absent: no such exception was ever raised.
     Exception,
 
@@ -133,7 +135,7 @@ pub enum Keyspace {
 
     /// Texts of the catalogs under which the state was made.
     ///
-    /// Key: version. Value: file names and texts as JSON. Lifetime: the retention of finance records.
+    /// Key: version. Value: file names and texts as JSON. Lifetime: that of the store.
     /// Absent: that version was never in force here.
     Catalog,
 

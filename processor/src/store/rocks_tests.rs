@@ -139,7 +139,7 @@ fn a_flipped_byte_in_the_middle_says_what_to_do() {
     });
     let error = open(damaged.path()).err().expect("damaged");
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
-    for part in ["is damaged, found on open", "restore the last checkpoint and replay the source"] {
+    for part in ["is damaged, found on open", "put back the last good copy of the data folder"] {
         assert!(error.to_string().contains(part), "{error}");
     }
 }

@@ -74,8 +74,8 @@ pub enum WitnessError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the state ends at commit {} with {} events, but commit {} with {} events was durable at {}: {} commits and {} \
-     events are missing; restore the newest checkpoint or archive and replay the source; only when both are \
-     impossible, start once with --accept-loss, which `tidemark reconcile` shows from then on",
+     events are missing; put back a copy of the whole data folder that has them, or, only when there is none, start once \
+     with --accept-loss, which `tidemark reconcile` shows from then on; then send the missing events again",
     state.commit, state.events, witnessed.commit, witnessed.events, ReceiveTime::from_micros(witnessed.at_micros),
     self.commits(), self.events()
 )]
@@ -283,7 +283,7 @@ mod tests {
         let missing = check(Some(testimony(5)), testimony(3)).expect_err("two commits are gone");
         assert_eq!((missing.commits(), missing.events()), (2, 200));
         expect_test::expect![[
-            r#"the state ends at commit 3 with 300 events, but commit 5 with 500 events was durable at 1970-01-01T00:00:05Z: 2 commits and 200 events are missing; restore the newest checkpoint or archive and replay the source; only when both are impossible, start once with --accept-loss, which `tidemark reconcile` shows from then on"#
+            r#"the state ends at commit 3 with 300 events, but commit 5 with 500 events was durable at 1970-01-01T00:00:05Z: 2 commits and 200 events are missing; put back a copy of the whole data folder that has them, or, only when there is none, start once with --accept-loss, which `tidemark reconcile` shows from then on; then send the missing events again"#
         ]]
         .assert_eq(&missing.to_string());
     }

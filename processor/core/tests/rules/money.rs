@@ -1,7 +1,10 @@
 //! Lines, entries and accounting periods.
 
+use std::sync::Arc;
+
 use crate::lab::*;
 use expect_test::expect;
+use tidemark_core::terms::Terms;
 use tidemark_schemas::decimal::Decimal;
 use tidemark_schemas::legal_entity::AccountingPeriod;
 use tidemark_schemas::meter::{Aggregation, Meter, WindowLength};
@@ -109,6 +112,36 @@ fn a_price_that_changes_inside_a_period_prices_what_comes_after() {
             counts 4 = 4 + 0 + 0 + 0
         "#]],
     );
+}
+
+/// Version 2 of the rate card with this charge, from `effective_from` on, after usage until 12:00: what is said of it.
+fn followed(effective_from: &str, charges: Vec<tidemark_schemas::rate_card::Charge>) -> String {
+    let mut lab = Lab::new(catalog());
+    lab.tell("11:00 acme e1 100", 1);
+    let mut next = catalog();
+    let from = at(effective_from);
+    let version = RateCardVersion { version: "2".into(), effective_from: from, charges };
+    next.rate_cards[0].versions.push(version);
+    next.rate_cards[0].versions.sort_by_key(|version| version.effective_from);
+    let next = Terms::new(Arc::new(next)).expect("a good catalog");
+    next.follows(&lab.terms, Some(at("12:00"))).join("\n")
+}
+
+#[test]
+fn a_version_may_not_change_the_price_of_usage_that_is_counted() {
+    let per_unit = |unit: &str| charge("tokens", Price::PerUnit { unit: number(unit) });
+    for from in ["12:00", "11:00", "2026-01-02T00:00"] {
+        let said = followed(from, vec![per_unit("0.02")]);
+        let expected = format!(
+            "rate card `std` version `2` changes the price of meter `tokens` from {} on, but usage up to \
+             2026-01-15T12:00:00Z is priced already; let it begin after 2026-01-15T12:00:00Z",
+            at(from)
+        );
+        assert_eq!(said, expected);
+    }
+    assert_eq!(followed("12:01", vec![per_unit("0.02")]), "");
+    assert_eq!(followed("11:00", vec![per_unit("0.01")]), "", "as before, perhaps with a meter more");
+    assert_eq!(followed("2025-12-01T00:00", vec![per_unit("0.02")]), "", "nothing had a price then");
 }
 
 #[test]

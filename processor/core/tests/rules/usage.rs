@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::lab::*;
 use expect_test::expect;
+use tidemark_core::settle::complete_at;
 use tidemark_schemas::limits::UNIQUE_VALUES_MAX;
 use tidemark_schemas::meter::Aggregation;
 
@@ -94,6 +95,23 @@ fn late_usage_is_an_adjustment() {
             counts 6 = 6 + 0 + 0 + 0
         "#]],
     );
+}
+
+#[test]
+fn declaring_completeness_twice_is_declaring_it_once() {
+    let mut lab = Lab::new(catalog());
+    let mut completed = |story: &str| {
+        lab.tell(story, 1);
+        let until = complete_at(&lab.terms, &lab.working).expect("usage");
+        lab.tell("complete", 1);
+        until
+    };
+    let first = completed("10:00 acme e1 5");
+    assert_eq!(completed(""), first);
+    assert_eq!(completed("10:00 acme e1 5"), first, "the same event again is nothing new");
+    let late = completed("10:10 acme e2 5");
+    assert!(late > first, "late usage waits for its adjustment");
+    assert_eq!(completed(""), late);
 }
 
 #[test]

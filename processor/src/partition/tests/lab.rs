@@ -19,7 +19,7 @@ use crate::partition::{
     OpenError, Options, Partition, PartitionError, Position, PreparedBlock, Preparer, RawBlock, decode_row,
     load_all,
 };
-use crate::store::{Keyspace, Memory, Store, WriteBatch};
+use crate::store::{ForgetBefore, Keyspace, Memory, Store, WriteBatch};
 
 pub const KEY: DeploymentKey = DeploymentKey([9; 16]);
 const SOURCE: &str = "log";
@@ -57,6 +57,8 @@ impl Cut {
 /// What outlives a process: rows, the witness beside them, and the catalog's file.
 pub struct Disk {
     pub rows: Arc<Memory>,
+    /// What a merge of tables may drop. Of the process, but it must never be ahead of the disk.
+    pub forget_before: ForgetBefore,
     witness: tempfile::TempDir,
     files: Vec<(String, String)>,
     terms: Arc<Terms>,
@@ -72,7 +74,8 @@ impl Disk {
         batch.put(Keyspace::Meta, b"deployment_key", &KEY.0);
         rows.commit(&batch).expect("the first write does not fail");
         let terms = Arc::new(Terms::new(Arc::new(catalog)).expect("a good catalog"));
-        Self { rows: Arc::new(rows), witness: tempfile::tempdir().expect("a folder"), files, terms }
+        let witness = tempfile::tempdir().expect("a folder");
+        Self { rows: Arc::new(rows), forget_before: ForgetBefore::default(), witness, files, terms }
     }
 
     pub fn preparer(&self, terms: &Arc<Terms>) -> Preparer {
@@ -82,8 +85,14 @@ impl Disk {
 
     pub fn start(&self) -> Result<Partition, OpenError> {
         let store: Arc<dyn Store> = Arc::<Memory>::clone(&self.rows);
-        let options = Options::new(self.witness.path());
+        let mut options = Options::new(self.witness.path());
+        options.settings.forget_before = self.forget_before.clone();
         Partition::open_over(store, &options, &self.files, |_| Ok(self.preparer(&self.terms)), now())
+    }
+
+    /// Takes over this disk's catalog in a partition that runs.
+    pub fn put_in_force(&self, partition: &mut Partition) -> Result<(), OpenError> {
+        partition.put_in_force(&self.files, Arc::new(self.preparer(&self.terms)), now())
     }
 
     /// Power goes, and comes back.

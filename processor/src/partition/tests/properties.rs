@@ -76,6 +76,7 @@ fn assert_refuses_everything(partition: &mut Partition) {
         partition.take(Vec::new(), now()).map(|_| ()),
         partition.declare(until, now()),
         partition.receive(&[], now()),
+        partition.complete(now()).map(|_| ()),
     ] {
         assert!(matches!(refused, Err(PartitionError::Stopped { .. })), "{refused:?}");
     }

@@ -45,6 +45,85 @@ fn a_failed_commit_answers_nothing_and_stops_the_partition() {
 }
 
 #[test]
+fn a_stopped_partition_says_so_to_everyone() {
+    let disk = Disk::new(&plain().text());
+    let mut partition = disk.start().expect("a new disk");
+    disk.rows.fail_at(disk.rows.writes(), Fault::BeforeApplied);
+    partition.receive(&[], now()).expect_err("the commit fails");
+    let refused = partition.complete(now());
+    assert!(matches!(refused, Err(PartitionError::Stopped { .. })), "{refused:?}");
+    let refused = disk.put_in_force(&mut partition);
+    assert!(matches!(refused, Err(OpenError::Partition(PartitionError::Stopped { .. }))), "{refused:?}");
+}
+
+#[test]
+fn completing_twice_writes_once() {
+    let disk = Disk::new(&plain().text());
+    let mut partition = disk.start().expect("a new disk");
+    assert_eq!(partition.complete(now()).expect("the disk works"), None);
+    disk.feed(&mut partition, &[event("e1", "2026-01-10T10:00:00Z", 5)], 0, &Cut::finest()).expect("taken");
+    let first = partition.complete(now()).expect("the disk works");
+    let commits = partition.working().progress.commits;
+    assert_eq!(partition.complete(now()).expect("the disk works"), first);
+    assert_eq!(partition.working().progress.commits, commits);
+}
+
+/// Days since 1970.
+fn day(text: &str) -> u16 {
+    let time =
+        tidemark_schemas::time::EventTime::parse(format!("{text}T00:00:00Z").as_bytes()).expect("a day");
+    tidemark_core::identity::remembered_from(time)
+}
+
+#[test]
+fn identities_are_forgotten_at_the_watermark_of_a_durable_commit() {
+    let mut disk = Disk::new(&plain().text());
+    let mut partition = disk.start().expect("a new disk");
+    let log = [event("e1", "2026-01-10T10:00:00Z", 5), event("e2", "2026-03-01T10:00:00Z", 7)];
+    disk.feed(&mut partition, &log[..1], 0, &Cut::finest()).expect("the disk works");
+    assert_eq!(disk.forget_before.day(), day("2026-01-10"));
+    disk.rows.fail_at(disk.rows.writes(), Fault::BeforeApplied);
+    disk.feed(&mut partition, &log, 1, &Cut::finest()).expect_err("the commit fails");
+    assert_eq!(disk.forget_before.day(), day("2026-01-10"), "nobody may forget what was not committed");
+    drop(partition);
+    disk.crash();
+    let mut partition = disk.start().expect("nothing is missing");
+    disk.feed(&mut partition, &log, 1, &Cut::finest()).expect("the disk works");
+    assert_eq!(disk.forget_before.day(), day("2026-03-01"));
+}
+
+#[test]
+fn more_disorder_does_not_move_the_watermark_back() {
+    let disk = Disk::new(&plain().text());
+    let mut partition = disk.start().expect("a new disk");
+    disk.feed(&mut partition, &[event("e1", "2026-01-10T10:00:00Z", 5)], 0, &Cut::finest()).expect("taken");
+    let before = partition.watermark();
+    let slower = Disk::new(&plain().text().replace("disorder = \"5m\"", "disorder = \"20d\""));
+    slower.put_in_force(&mut partition).expect("disorder may change");
+    assert_eq!(partition.watermark(), before);
+}
+
+#[test]
+fn a_catalog_that_would_price_counted_usage_otherwise_is_refused() {
+    let disk = Disk::new(&plain().text());
+    let mut partition = disk.start().expect("a new disk");
+    disk.feed(&mut partition, &[event("e1", "2026-01-10T10:00:00Z", 5)], 0, &Cut::finest()).expect("taken");
+    let version = |from: &str| {
+        let charge = "[[rate_card.version.charge]]\nmeter = \"tokens\"\nprice = { per_unit = \"1\" }\n";
+        let version =
+            format!("[[rate_card.version]]\nversion = \"new\"\neffective_from = \"{from}\"\n{charge}\n");
+        Disk::new(&plain().text().replacen("[[legal_entity]]", &(version + "[[legal_entity]]"), 1))
+    };
+    let Err(OpenError::CatalogDoesNotFollow { faults, .. }) =
+        version("2026-01-05").put_in_force(&mut partition)
+    else {
+        panic!("usage of 10 January is priced already")
+    };
+    assert!(faults[0].ends_with("let it begin after 2026-01-10T10:00:00Z"), "{faults:?}");
+    version("2026-01-11").put_in_force(&mut partition).expect("nothing was priced yet");
+}
+
+#[test]
 fn a_disk_that_lied_about_syncs_is_found_out_at_the_start() {
     let mut disk = Disk::new(&plain().text());
     let mut partition = disk.start().expect("a new disk");
