@@ -81,7 +81,7 @@ impl ExceptionKind {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Malformed => "correct the producer and send the event again",
-            Self::Conflict => "find out which of the two is right; the first one was counted",
+            Self::Conflict => "find out which of the two is right; the first one stands, counted or waiting",
             Self::UnknownMeter => "add a meter for this event type to the catalog, then replay",
             Self::UnmappedSubject => "add the subject to a customer in the catalog, then replay",
             Self::MissingContract => "add or extend a subscription of the customer, then replay",
