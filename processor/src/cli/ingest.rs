@@ -71,6 +71,8 @@ pub struct Totals {
     pub again: u64,
     pub rejected: u64,
     pub waiting: u64,
+    /// Meters that could not take an event which others have counted: each waits as an exception.
+    pub meter_refusals: u64,
     pub bytes: u64,
 }
 
@@ -89,6 +91,9 @@ impl Totals {
             }
         }
         self.rejected += taken.prepared.block.rejections.len() as u64;
+        let of_counted = |event: u32| taken.fates.events[event as usize] == Fate::Counted;
+        let refused = taken.fates.parked.iter().filter(|(event, _)| of_counted(*event));
+        self.meter_refusals += refused.count() as u64;
     }
 }
 
@@ -125,6 +130,7 @@ fn ingest_all(
         all.again += totals.again;
         all.rejected += totals.rejected;
         all.waiting += totals.waiting;
+        all.meter_refusals += totals.meter_refusals;
     }
     Ok(all)
 }
@@ -342,6 +348,12 @@ fn finish(args: &IngestArgs, engine: &Engine, config: &Config, totals: Totals) -
         totals.rejected,
         totals.waiting
     );
+    if totals.meter_refusals > 0 {
+        println!(
+            "not counted by every meter: {} more exceptions are of single meters, whose events others have counted",
+            totals.meter_refusals
+        );
+    }
     println!("rated lines: {} in all, {} delivered to billing now", progress.rated, billing.accepted);
     println!("journal entries: {} in all, {} delivered to the ERP now", progress.journal, erp.accepted);
     for (name, left) in [("billing", &billing), ("ERP", &erp)] {
@@ -352,7 +364,7 @@ fn finish(args: &IngestArgs, engine: &Engine, config: &Config, totals: Totals) -
     if engine.handle.snapshot().windows_open > 0 && !args.complete {
         println!("Windows are still open; they close as later events arrive, or now with --complete.");
     }
-    if totals.rejected + totals.waiting > 0 {
+    if totals.rejected + totals.waiting + totals.meter_refusals > 0 {
         println!("See what waits with: tidemark exceptions list --data {}", config.data_dir.display());
     }
     Ok(ExitCode::SUCCESS)

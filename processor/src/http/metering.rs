@@ -89,24 +89,28 @@ pub struct Fate {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Accepted,
-    /// Seen before with the same content: counted once.
+    /// Counted, by every meter that reads it but these.
+    Accepted { refused_by: Vec<MeterRefusal> },
+    /// Seen before with the same content: it stays as the first one is, counted or waiting.
     Duplicate,
-    /// Seen before with other content: the first one counts, this one waits for a person.
-    Conflict {
-        reason: String,
-    },
+    /// Seen before with other content: the first one stands, this one waits for a person.
+    Conflict { reason: String },
     /// No valid event; kept as an exception, but only the producer can correct it.
-    Rejected {
-        code: &'static str,
-        path: String,
-        reason: String,
-    },
+    Rejected { code: &'static str, path: String, reason: String },
     /// Valid, but the catalog does not say yet what it is worth: it waits and can be replayed.
-    Waiting {
-        kind: ExceptionKind,
-        reason: String,
-    },
+    Waiting { kind: ExceptionKind, reason: String },
+}
+
+/// A meter that could not take an event which others have counted. Its part waits as an exception of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MeterRefusal {
+    pub meter: String,
+    /// The kind of exception: `refused_value`, `missing_price` or `cardinality_exceeded`.
+    pub code: String,
+    /// What is wrong, for a person.
+    pub reason: String,
+    /// Id of the exception.
+    pub exception: String,
 }
 
 /// A rated summary as stored, with its position in billing's order.

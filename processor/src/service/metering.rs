@@ -24,11 +24,11 @@ use crate::decode::envelope;
 use crate::http::auth::Caller;
 use crate::http::metering::{
     Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, AcknowledgementStatus, EventTrace,
-    ExceptionFilter, ExceptionPage, Fate, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation,
-    ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
+    ExceptionFilter, ExceptionPage, Fate, MeterRefusal, Metering, Outcome, Pending, PostingTrace, RatedRow,
+    Reconciliation, ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
 };
 use crate::observe::{self, Attempt};
-use crate::partition::{Input, PartitionError, RawBlock, Taken};
+use crate::partition::{Input, PartitionError, PreparedBlock, RawBlock, Taken, parked_id};
 use crate::store::{KeyValue, Keyspace};
 
 /// After this a client may try again: about the time in which a full queue empties.
@@ -226,16 +226,22 @@ fn raw_block(tenant: TenantId, key_id: &str, events: &[Bytes]) -> RawBlock {
     RawBlock { tenant, origin, received_at: clock::now(), text, records, damaged: Vec::new(), position: None }
 }
 
-/// One fate per event of the request, in its order. Ids are looked up for those that were not simply accepted.
+/// One fate per event of the request, in its order. Ids are looked up for those that every meter did not simply take.
 fn fates(taken: &Taken, count: usize) -> Vec<Fate> {
     let block = &taken.prepared.block;
-    let mut fates = vec![Fate { id: None, outcome: Outcome::Accepted }; count];
+    let accepted = Outcome::Accepted { refused_by: Vec::new() };
+    let mut fates = vec![Fate { id: None, outcome: accepted }; count];
     let place = |place: u64| place as usize - 1;
     for (event, fate) in taken.fates.events.iter().enumerate() {
         let id = || envelope(block.event_text(event)).map(|attributes| attributes.id);
         let slot = &mut fates[place(block.places[event])];
         match fate {
-            changes::Fate::Counted => {}
+            changes::Fate::Counted => {
+                let refused_by = refused_by(taken, event);
+                if !refused_by.is_empty() {
+                    *slot = Fate { id: id(), outcome: Outcome::Accepted { refused_by } };
+                }
+            }
             changes::Fate::Again => *slot = Fate { id: id(), outcome: Outcome::Duplicate },
             changes::Fate::Parked(kind) => {
                 let reason = reason_of(&taken.fates.parked, event, *kind);
@@ -256,9 +262,29 @@ fn fates(taken: &Taken, count: usize) -> Vec<Fate> {
 }
 
 fn reason_of(parked: &[(u32, Park)], event: usize, kind: ExceptionKind) -> String {
+    let found = parked_of(parked, event).find(|park| park.kind == kind);
+    found.map(|park| park.reason.clone()).unwrap_or_default()
+}
+
+/// What waits of one event; `parked` is in the order of events.
+fn parked_of(parked: &[(u32, Park)], event: usize) -> impl Iterator<Item = &Park> {
     let first = parked.partition_point(|(at, _)| (*at as usize) < event);
-    let mut of_event = parked[first..].iter().take_while(|(at, _)| *at as usize == event);
-    of_event.find(|(_, park)| park.kind == kind).map(|(_, park)| park.reason.clone()).unwrap_or_default()
+    parked[first..].iter().take_while(move |(at, _)| *at as usize == event).map(|(_, park)| park)
+}
+
+/// The meters that could not take an event which was counted.
+fn refused_by(taken: &Taken, event: usize) -> Vec<MeterRefusal> {
+    let PreparedBlock { block, terms, .. } = &taken.prepared;
+    let refusal = |park: &Park| {
+        let meter = &terms.meter(usize::from(park.meter?)).id;
+        Some(MeterRefusal {
+            meter: meter.to_string(),
+            code: park.kind.name().into(),
+            reason: park.reason.clone(),
+            exception: parked_id(block, event, park.kind, Some(meter)).to_string(),
+        })
+    };
+    parked_of(&taken.fates.parked, event).filter_map(refusal).collect()
 }
 
 fn acknowledge(

@@ -1,5 +1,6 @@
 //! The built binary on real folders: what a person types, and what comes out.
 
+mod answers;
 mod archive;
 mod evidence;
 mod loss;
@@ -7,4 +8,5 @@ mod mapping;
 mod metrics;
 mod product;
 mod public_data;
+mod service;
 mod stories;

@@ -13,7 +13,7 @@ use crate::config::Scope;
 use crate::http::auth::Caller;
 use crate::http::metering::{
     Acknowledgement, AcknowledgementResult, AcknowledgementStatus, EventTrace, ExceptionFilter,
-    ExceptionPage, Fate, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation,
+    ExceptionPage, Fate, MeterRefusal, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation,
     ReconciliationCheck, ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
 };
 
@@ -102,8 +102,18 @@ impl State {
                 reason: "no meter reads `unknown`".into(),
             },
             None => {
+                let refused = event["type"] == "partly";
                 self.seen.insert((source, id.clone()), event);
-                Outcome::Accepted
+                let refused_by = match refused {
+                    false => Vec::new(),
+                    true => vec![MeterRefusal {
+                        meter: "tokens".into(),
+                        code: "refused_value".into(),
+                        reason: "`tokens` is not a number".into(),
+                        exception: "ex_1".into(),
+                    }],
+                };
+                Outcome::Accepted { refused_by }
             }
         };
         Fate { id: Some(id), outcome }
