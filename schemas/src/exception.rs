@@ -146,14 +146,19 @@ pub enum ExceptionStatus {
     Open,
     /// A replay has counted it.
     Resolved,
+    /// A person has closed it without counting it.
+    Dismissed,
 }
 
 impl ExceptionStatus {
+    pub const ALL: [Self; 3] = [Self::Open, Self::Resolved, Self::Dismissed];
+
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Resolved => "resolved",
+            Self::Dismissed => "dismissed",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `tidemark exceptions list` and `replay`: what waits, why, whose it is; and booking it once its cause is mended.
+//! `tidemark exceptions list`, `replay` and `dismiss`: what waits, why, whose it is; booking it once its cause is mended;
+//! and closing what nobody will book.
 
 use std::process::ExitCode;
 
@@ -9,9 +10,9 @@ use tidemark_schemas::wire::v1::ExceptionRecord;
 
 use super::{Place, destinations};
 use crate::config::Scope;
-use crate::http::metering::{ExceptionFilter, ReplaySelection};
+use crate::http::metering::{DismissSelection, ExceptionFilter, ReplaySelection};
 use crate::observe::logging;
-use crate::service::{Engine, exceptions, replay};
+use crate::service::{Engine, dismiss, exceptions, replay};
 
 #[derive(Args)]
 pub struct ExceptionsArgs {
@@ -28,7 +29,7 @@ enum ExceptionsCommand {
         /// Only this kind, such as unmapped_subject
         #[arg(long, value_parser = kind_of)]
         kind: Option<ExceptionKind>,
-        /// Also those that a replay has resolved
+        /// Also those that a replay has resolved or someone has dismissed
         #[arg(long)]
         all: bool,
         /// Show at most this many
@@ -48,6 +49,17 @@ enum ExceptionsCommand {
         /// Only these exceptions
         #[arg(value_name = "ID")]
         ids: Vec<String>,
+    },
+    /// Close exceptions that will not be counted; the records stay, with your reason
+    Dismiss {
+        #[command(flatten)]
+        place: Place,
+        /// These exceptions
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+        /// What became of them, for whoever asks later
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
 }
 
@@ -98,14 +110,45 @@ pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
                 report.selected, report.resolved, report.waiting
             );
         }
+        ExceptionsCommand::Dismiss { place, ids, reason } => {
+            let config = place.config()?;
+            logging::start(config.log)?;
+            let selection = DismissSelection { ids: ids.clone(), reason: reason.clone() };
+            selection.check().map_err(anyhow::Error::msg)?;
+            let engine = open(place)?;
+            let report = dismiss(&*engine.store, &engine.handle, &Scope::Every, &selection, &user())?;
+            let open = engine.handle.snapshot().open_exceptions;
+            engine.stop();
+            println!("{} dismissed, {open} open in all", report.dismissed);
+            for id in &report.not_open {
+                println!("{id} was not open; it stays as it is");
+            }
+            if !report.unknown.is_empty() {
+                anyhow::bail!("there is no exception {}; see `exceptions list`", report.unknown.join(", "));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who runs this, as the operating system names the owner of the process; the environment could say anything.
+fn user() -> String {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(process) = std::fs::metadata("/proc/self") else { return "a user of the command line".into() };
+    let uid = process.uid().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut named = accounts.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
+        (id == uid).then(|| name.to_owned())
+    });
+    named.next().map_or_else(|| format!("user {uid}"), |name| format!("user {name} ({uid})"))
 }
 
 fn open(place: &Place) -> anyhow::Result<Engine> {
     let config = place.config()?;
     Engine::start(&config, place.accept_loss)
-        .context("cannot open the data folder; while a service runs on it, use GET /v1/exceptions and POST /v1/exceptions/replay")
+        .context("cannot open the data folder; while a service runs on it, use GET /v1/exceptions, and POST /v1/exceptions/replay or dismiss")
 }
 
 fn show(record: &ExceptionRecord) {
@@ -121,5 +164,10 @@ fn show(record: &ExceptionRecord) {
     }
     println!("    why       {}", record.reason);
     println!("    from      {} (tenant {}), received {}", record.origin, record.tenant, record.received_at);
-    println!("    to do     {}: {}", record.owner, record.remedy);
+    match &record.dismissal {
+        None => println!("    to do     {}: {}", record.owner, record.remedy),
+        Some(dismissal) => {
+            println!("    dismissed {} by {}: {}", dismissal.at, dismissal.by, dismissal.reason);
+        }
+    }
 }

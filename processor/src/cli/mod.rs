@@ -38,7 +38,7 @@ enum Command {
     Ingest(ingest::IngestArgs),
     /// Explain every mistake in a catalog folder
     Check(check::CheckArgs),
-    /// List what waits as an exception, or replay it after its cause was mended
+    /// List what waits as an exception, replay it after its cause was mended, or dismiss it
     Exceptions(exceptions::ExceptionsArgs),
     /// Follow an event to the journal entry it is in, or a journal entry back to its events
     Trace(trace::TraceArgs),

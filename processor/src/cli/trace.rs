@@ -93,6 +93,9 @@ fn show_event(trace: &EventTrace) {
             "  exception     {} {} {}: {}",
             exception.id, exception.kind, exception.status, exception.reason
         );
+        if let Some(dismissal) = &exception.dismissal {
+            println!("                dismissed {} by {}: {}", dismissal.at, dismissal.by, dismissal.reason);
+        }
     }
 }
 

@@ -13,11 +13,15 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
+use tidemark_schemas::limits::ATTRIBUTE_BYTES_MAX;
 use tidemark_schemas::wire::v1;
 use tokio::sync::watch;
 
 use super::auth::Caller;
 use crate::config::Scope;
+
+/// A replay or a dismissal is one commit; a thousand exceptions keep it short.
+pub const IDS_MAX: usize = 1_000;
 
 /// An answer that may have to wait for a disk.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send>>;
@@ -50,6 +54,9 @@ pub trait Metering: Send + Sync + 'static {
 
     /// Books again what waits, and says what became of it.
     fn replay(&self, caller: &Caller, selection: ReplaySelection) -> Pending<ReplayReport>;
+
+    /// Closes exceptions without counting them, and says which of them it did not find or not find open.
+    fn dismiss(&self, caller: &Caller, selection: DismissSelection) -> Pending<DismissReport>;
 
     fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>>;
 
@@ -199,6 +206,42 @@ pub struct ReplayReport {
     pub waiting: u64,
 }
 
+/// Which exceptions a person closes without counting them, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DismissSelection {
+    /// Ids of exceptions, 1 to 1,000.
+    pub ids: Vec<String>,
+    /// What became of them, for whoever asks later; 1 to 1,024 bytes.
+    pub reason: String,
+}
+
+impl DismissSelection {
+    /// # Errors
+    /// What is wrong, for a person.
+    pub fn check(&self) -> Result<(), String> {
+        if !(1..=IDS_MAX).contains(&self.ids.len()) {
+            return Err(format!("{} ids; allowed are 1 to {IDS_MAX}", self.ids.len()));
+        }
+        let reason = self.reason.trim();
+        if reason.is_empty() || reason.len() > ATTRIBUTE_BYTES_MAX {
+            let allowed = format!("allowed are 1 to {ATTRIBUTE_BYTES_MAX} bytes");
+            return Err(format!("the reason has {} bytes without spaces around it; {allowed}", reason.len()));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct DismissReport {
+    /// Closed now.
+    pub dismissed: u64,
+    /// Ids that were resolved or dismissed before; they stay as they are.
+    pub not_open: Vec<String>,
+    /// Ids of no exception in the key's scope.
+    pub unknown: Vec<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct UsageFilter {
     pub customer: Option<String>,
@@ -225,7 +268,7 @@ pub struct UsageRow {
 pub struct EventTrace {
     pub source: String,
     pub id: String,
-    /// `counted` or `waiting`.
+    /// `counted`, `waiting` or `dismissed`.
     pub fate: String,
     /// The archive file that holds it; absent while it is in the store only.
     #[serde(skip_serializing_if = "Option::is_none")]

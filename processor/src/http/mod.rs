@@ -96,6 +96,7 @@ fn route(operation: Operation) -> MethodRouter<Edge> {
         Operation::Exceptions => on(method, queries::exceptions),
         Operation::Exception => on(method, queries::exception),
         Operation::Replay => on(method, queries::replay),
+        Operation::Dismiss => on(method, queries::dismiss),
         Operation::Usage => on(method, queries::usage),
         Operation::TraceEvent => on(method, queries::trace_event),
         Operation::TracePosting => on(method, queries::trace_posting),

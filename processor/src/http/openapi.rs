@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::events::{EventsAnswer, EventsParameters, SingleRefusal};
 use super::metering::{
-    EventTrace, ExceptionPage, PostingTrace, Reconciliation, ReplayReport, ReplaySelection, UsageRow,
+    DismissReport, DismissSelection, EventTrace, ExceptionPage, PostingTrace, Reconciliation, ReplayReport,
+    ReplaySelection, UsageRow,
 };
 use super::operation::Operation;
 use super::probes::Probe;
@@ -98,6 +99,7 @@ fn names(operation: Operation) -> (&'static str, &'static str) {
         Operation::Exceptions => ("listExceptions", "What could not be counted, and why"),
         Operation::Exception => ("getException", "One exception with its whole context"),
         Operation::Replay => ("replayExceptions", "Book again what waits, after its cause was corrected"),
+        Operation::Dismiss => ("dismissExceptions", "Close exceptions without counting them, with a reason"),
         Operation::Usage => ("getUsage", "Usage so far, open windows included"),
         Operation::TraceEvent => ("traceEvent", "From an event to the journal entries it is in"),
         Operation::TracePosting => ("tracePosting", "From a journal entry to the rated summaries behind it"),
@@ -177,6 +179,7 @@ fn body(operation: Operation, generator: &mut SchemaGenerator) -> Option<Value> 
         }
         Operation::Receipts => content::<Receipts>(generator, "application/json"),
         Operation::Replay => content::<ReplaySelection>(generator, "application/json"),
+        Operation::Dismiss => content::<DismissSelection>(generator, "application/json"),
         _ => return None,
     })
 }
@@ -214,6 +217,7 @@ fn answer(operation: Operation, generator: &mut SchemaGenerator) -> Value {
         Operation::Exceptions => content::<ExceptionPage>(generator, JSON),
         Operation::Exception => content::<v1::ExceptionRecord>(generator, JSON),
         Operation::Replay => content::<ReplayReport>(generator, JSON),
+        Operation::Dismiss => content::<DismissReport>(generator, JSON),
         Operation::Usage => content::<Vec<UsageRow>>(generator, JSON),
         Operation::TraceEvent => content::<EventTrace>(generator, JSON),
         Operation::TracePosting => content::<PostingTrace>(generator, JSON),

@@ -1,4 +1,4 @@
-//! What waits, what was used, where did it go, does it tie out? The read routes, and replay.
+//! What waits, what was used, where did it go, does it tie out? The read routes, replay and dismissal.
 //!
 //! Keeps: a key sees its own tenant only; what belongs to another tenant is not found rather than forbidden, so
 //! that ids cannot be probed.
@@ -16,17 +16,14 @@ use super::Edge;
 use super::auth::Caller;
 use super::body;
 use super::metering::{
-    EventTrace, ExceptionFilter, ExceptionPage, PostingTrace, Reconciliation, ReplayReport, ReplaySelection,
-    UsageFilter, UsageRow,
+    DismissReport, DismissSelection, EventTrace, ExceptionFilter, ExceptionPage, IDS_MAX, PostingTrace,
+    Reconciliation, ReplayReport, ReplaySelection, UsageFilter, UsageRow,
 };
 use super::problem::{Kind, Problem};
 use super::request::{self, Parameters};
 
 /// An exception may carry 64 KiB of payload: a page stays within some 6 MB.
 const EXCEPTIONS_MAX: usize = 100;
-
-/// A replay is one commit; a thousand events keep it short.
-const REPLAY_IDS_MAX: usize = 1000;
 
 /// Rows of usage: what a screen or a spreadsheet takes.
 const USAGE_ROWS_MAX: usize = 10_000;
@@ -39,7 +36,7 @@ const GROUP_BY_MAX: usize = 16;
 pub struct ExceptionParameters {
     /// Such as `unmapped_subject`.
     kind: Option<String>,
-    /// `open` or `resolved`.
+    /// `open`, `resolved` or `dismissed`.
     status: Option<String>,
     /// The `next` of the page before.
     after: Option<String>,
@@ -119,8 +116,8 @@ pub async fn replay(
     if selection.ids.is_empty() == selection.kind.is_none() {
         return invalid("name either `ids` or a `kind` of exceptions to replay".into());
     }
-    if selection.ids.len() > REPLAY_IDS_MAX {
-        return invalid(format!("{} ids; allowed are 1 to {REPLAY_IDS_MAX}", selection.ids.len()));
+    if selection.ids.len() > IDS_MAX {
+        return invalid(format!("{} ids; allowed are 1 to {IDS_MAX}", selection.ids.len()));
     }
     if let Some(name) = &selection.kind {
         let kind = kind(name)?;
@@ -129,6 +126,20 @@ pub async fn replay(
         }
     }
     Ok(Json(edge.metering.replay(&caller, selection).await?))
+}
+
+pub async fn dismiss(
+    State(edge): State<Edge>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<DismissReport>, Problem> {
+    let (head, sent) = request.into_parts();
+    request::require_json(&head.headers)?;
+    let encoding = body::Encoding::of(&head.headers)?;
+    let sent = body::read(&head.headers, sent, edge.options.body_timeout).await?;
+    let selection: DismissSelection = request::json(&body::decompress(encoding, sent)?)?;
+    selection.check().map_err(|fault| Problem::new(Kind::InvalidRequest, fault))?;
+    Ok(Json(edge.metering.dismiss(&caller, selection).await?))
 }
 
 pub async fn usage(
@@ -200,9 +211,11 @@ fn kind(name: &str) -> Result<ExceptionKind, Problem> {
 }
 
 fn status(name: &str) -> Result<ExceptionStatus, Problem> {
-    let known = [ExceptionStatus::Open, ExceptionStatus::Resolved];
-    known.into_iter().find(|status| status.name() == name).ok_or_else(|| {
-        Problem::new(Kind::InvalidRequest, "status: there is no such status; allowed are open, resolved")
+    ExceptionStatus::ALL.into_iter().find(|status| status.name() == name).ok_or_else(|| {
+        Problem::new(
+            Kind::InvalidRequest,
+            "status: there is no such status; allowed are open, resolved, dismissed",
+        )
     })
 }
 

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tidemark_schemas::receipt::Receipt;
+use tidemark_schemas::summary::RecordId;
 use tidemark_schemas::time::{EventTime, ReceiveTime};
 use tokio::sync::watch;
 
@@ -33,6 +34,8 @@ pub enum Input {
     /// The reply has the watermark that was declared; `None` when there was no usage yet.
     Complete(Reply<Result<Option<EventTime>, Arc<PartitionError>>>),
     Receive(Vec<Receipt>, Reply<Result<(), Arc<PartitionError>>>),
+    /// Exceptions, who dismisses them, and why. The reply has how many were open.
+    Dismiss(Vec<RecordId>, String, String, Reply<Result<u64, Arc<PartitionError>>>),
     PutInForce(Vec<(String, String)>, Arc<Preparer>, Reply<Result<(), OpenError>>),
     Archived(ArchivedFile, Reply<Result<(), Arc<PartitionError>>>),
 }
@@ -169,6 +172,11 @@ impl Runner {
             }
             Input::Receive(receipts, reply) => {
                 let result = shared(self.partition.receive(&receipts, now));
+                self.publish();
+                reply(result);
+            }
+            Input::Dismiss(ids, by, reason, reply) => {
+                let result = self.partition.dismiss(&ids, &by, &reason, now).map_err(Arc::new);
                 self.publish();
                 reply(result);
             }

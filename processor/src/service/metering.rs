@@ -23,9 +23,10 @@ use crate::config::Scope;
 use crate::decode::envelope;
 use crate::http::auth::Caller;
 use crate::http::metering::{
-    Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, AcknowledgementStatus, EventTrace,
-    ExceptionFilter, ExceptionPage, Fate, MeterRefusal, Metering, Outcome, Pending, PostingTrace, RatedRow,
-    Reconciliation, ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
+    Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, AcknowledgementStatus, DismissReport,
+    DismissSelection, EventTrace, ExceptionFilter, ExceptionPage, Fate, MeterRefusal, Metering, Outcome,
+    Pending, PostingTrace, RatedRow, Reconciliation, ReplayReport, ReplaySelection, Unavailable, UsageFilter,
+    UsageRow,
 };
 use crate::observe::{self, Attempt};
 use crate::partition::{Input, PartitionError, PreparedBlock, RawBlock, Taken, parked_id};
@@ -146,6 +147,12 @@ impl Metering for MeteringService {
         self.read(move |engine| {
             super::replay(&*engine.store, &engine.handle, &engine.intake, &scope, &selection)
         })
+    }
+
+    fn dismiss(&self, caller: &Caller, selection: DismissSelection) -> Pending<DismissReport> {
+        let (scope, by) = (caller.scope.clone(), format!("API key {}", caller.key_id));
+        tracing::info!(key = caller.key_id, ids = selection.ids.len(), "dismissal of exceptions");
+        self.read(move |engine| super::dismiss(&*engine.store, &engine.handle, &scope, &selection, &by))
     }
 
     fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>> {

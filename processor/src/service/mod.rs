@@ -2,6 +2,7 @@
 //!
 //! This is wiring: it combines the partition with what prepares, archives, queries and delivers.
 
+mod dismiss;
 mod engine;
 mod intake;
 mod metering;
@@ -14,6 +15,7 @@ mod tests;
 mod trace;
 mod usage;
 
+pub use dismiss::dismiss;
 pub use engine::{Engine, EngineError, check_catalog};
 pub use intake::{Full, Intake};
 pub use metering::MeteringService;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod archive;
+mod dismissal;
 mod evidence;
 mod loss;
 mod mapping;

@@ -12,9 +12,10 @@ use tokio::sync::{Notify, watch};
 use crate::config::Scope;
 use crate::http::auth::Caller;
 use crate::http::metering::{
-    Acknowledgement, AcknowledgementResult, AcknowledgementStatus, EventTrace, ExceptionFilter,
-    ExceptionPage, Fate, MeterRefusal, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation,
-    ReconciliationCheck, ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
+    Acknowledgement, AcknowledgementResult, AcknowledgementStatus, DismissReport, DismissSelection,
+    EventTrace, ExceptionFilter, ExceptionPage, Fate, MeterRefusal, Metering, Outcome, Pending, PostingTrace,
+    RatedRow, Reconciliation, ReconciliationCheck, ReplayReport, ReplaySelection, Unavailable, UsageFilter,
+    UsageRow,
 };
 
 #[derive(Default)]
@@ -172,6 +173,10 @@ impl Metering for Memory {
     fn replay(&self, _: &Caller, selection: ReplaySelection) -> Pending<ReplayReport> {
         let selected = selection.ids.len() as u64;
         now(Ok(ReplayReport { selected, resolved: selected, waiting: 0 }))
+    }
+
+    fn dismiss(&self, _: &Caller, selection: DismissSelection) -> Pending<DismissReport> {
+        now(Ok(DismissReport { dismissed: selection.ids.len() as u64, ..DismissReport::default() }))
     }
 
     fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>> {
