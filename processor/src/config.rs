@@ -92,7 +92,7 @@ pub enum Role {
     Read,
     /// Answer for rated summaries. Not part of `read`: an answered row leaves the outbox.
     Acknowledge,
-    /// Replay exceptions.
+    /// Replay and dismiss exceptions.
     Operate,
 }
 

@@ -43,8 +43,12 @@ pub fn run(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
 fn show(report: &Reconciliation) {
     for check in &report.checks {
         let mark = if check.ties_out { "✓" } else { "✗" };
-        let in_flight =
-            if check.in_flight == "0" { String::new() } else { format!(", {} on the way", check.in_flight) };
+        let nothing = |amount: &str| amount.chars().all(|c| matches!(c, '0' | '.'));
+        let in_flight = if nothing(&check.in_flight) {
+            String::new()
+        } else {
+            format!(", {} on the way", check.in_flight)
+        };
         println!(
             "{mark} {:<46} {:>16} {:>16} {}{in_flight}",
             check.name, check.left, check.right, check.unit

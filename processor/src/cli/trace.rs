@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use tidemark_schemas::ids::TenantId;
+use tidemark_schemas::money::in_units;
 use tidemark_schemas::wire::v1::{JournalEntry, RatedSummary, Receipt};
 
 use super::Place;
@@ -125,14 +126,22 @@ fn show_receipt(receipt: &Receipt) {
     println!("    receipt     {} {} {} {detail}", receipt.destination, receipt.outcome, receipt.at);
 }
 
+/// A stored amount in the currency's unit. Text that is no number is shown as it is: this only prints.
+fn amount(minor: &str, minor_digits: u32) -> String {
+    minor.parse().map_or_else(|_| minor.to_owned(), |minor| in_units(minor, minor_digits))
+}
+
 fn show_posting(trace: &PostingTrace) {
     let entry = &trace.journal_entry;
     show_entry(entry);
     for line in &entry.lines {
         let debtor = line.debtor.as_deref().unwrap_or("");
         println!(
-            "      {:<12} {debtor:<24} debit {:>14} credit {:>14}",
-            line.account, line.debit_minor, line.credit_minor
+            "      {:<12} {debtor:<24} debit {:>14} credit {:>14} {}",
+            line.account,
+            amount(&line.debit_minor, entry.minor_digits),
+            amount(&line.credit_minor, entry.minor_digits),
+            entry.currency
         );
     }
     trace.receipts.iter().for_each(show_receipt);

@@ -337,16 +337,34 @@ pub struct AcceptedLoss {
 pub struct ReconciliationCheck {
     /// What is compared, such as `rated = billed`.
     pub name: String,
-    /// `events`, or a currency's ISO 4217 code for amounts in its minor unit.
+    /// What is counted, `events` or `files`; or the ISO 4217 code of the currency that the amounts are in.
     pub unit: String,
+    /// An integer; for amounts a decimal of the currency's unit with all its digits, such as `130.69`.
     pub left: String,
+    /// As `left`.
     pub right: String,
     /// Left less right; `0` when it ties out.
     pub difference: String,
     /// Known and allowed part of the difference: what is on its way.
     pub in_flight: String,
     pub ties_out: bool,
-    /// What the check leaves out, and why.
+    /// For amounts: the same four as integers of the currency's minor unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minor_units: Option<MinorUnits>,
+    /// What the check looked at, or leaves out, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// Amounts as integers, for programs that add them up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MinorUnits {
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Fractional digits of the currency's minor unit: 2 for USD, whose minor unit is the cent.
+    pub minor_digits: u32,
+    pub left_minor: String,
+    pub right_minor: String,
+    pub difference_minor: String,
+    pub in_flight_minor: String,
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use tidemark_core::state::{Counts, OpenPosting};
+use tidemark_schemas::money::{Currency, in_units};
 use tidemark_schemas::outbox::Destination;
 use tidemark_schemas::time::ReceiveTime;
 use tidemark_schemas::wire::v1;
@@ -12,8 +13,8 @@ use tidemark_schemas::wire::v1;
 use super::records::{each_row, is_in_scope, parse, receipt};
 use crate::archive::{ArchiveError, archived_events};
 use crate::config::Scope;
-use crate::http::metering::{AcceptedLoss, Reconciliation, ReconciliationCheck};
-use crate::partition::{self, accepted_losses, decode_row, progress};
+use crate::http::metering::{AcceptedLoss, MinorUnits, Reconciliation, ReconciliationCheck};
+use crate::partition::{self, accepted_losses, decode_row, progress, undecodable};
 use crate::store::{KeyValue, Keyspace, Store, StoreError};
 
 /// All checks that the scope allows: a tenant sees that its lines are billed, an operator sees everything.
@@ -47,14 +48,14 @@ pub fn reconcile(store: &dyn Store, scope: &Scope) -> Result<Reconciliation, Arc
                 rated.all,
                 entered.all,
                 in_the_making,
-            ));
+            )?);
             checks.push(amounts(
                 "in journal entries = booked by the ERP",
                 currency,
                 entered.all,
                 entered.accepted,
                 entered.waiting,
-            ));
+            )?);
         }
     }
     for (currency, totals) in &rated {
@@ -64,7 +65,7 @@ pub fn reconcile(store: &dyn Store, scope: &Scope) -> Result<Reconciliation, Arc
             totals.all,
             totals.accepted,
             totals.waiting,
-        ));
+        )?);
     }
     let accepted_losses = if *scope == Scope::Every { accepted(store)? } else { Vec::new() };
     Ok(Reconciliation { ties_out: checks.iter().all(|check| check.ties_out), checks, accepted_losses })
@@ -154,15 +155,11 @@ fn booked_totals(store: &dyn KeyValue) -> Result<(ByCurrency<Totals>, ByCurrency
 }
 
 fn minor(space: Keyspace, key: &[u8], text: &str) -> Result<i128, StoreError> {
-    text.parse().map_err(|error| crate::partition::undecodable(space, key, &error))
+    text.parse().map_err(|error| undecodable(space, key, &error))
 }
 
 fn check(name: &str, unit: &str, left: u64, right: u64, in_flight: u64) -> ReconciliationCheck {
-    amounts(name, unit, i128::from(left), i128::from(right), i128::from(in_flight))
-}
-
-fn amounts(name: &str, unit: &str, left: i128, right: i128, in_flight: i128) -> ReconciliationCheck {
-    let difference = left - right;
+    let difference = i128::from(left) - i128::from(right);
     ReconciliationCheck {
         name: name.into(),
         unit: unit.into(),
@@ -170,7 +167,40 @@ fn amounts(name: &str, unit: &str, left: i128, right: i128, in_flight: i128) -> 
         right: right.to_string(),
         difference: difference.to_string(),
         in_flight: in_flight.to_string(),
-        ties_out: difference == in_flight,
+        ties_out: difference == i128::from(in_flight),
+        minor_units: None,
         note: None,
     }
+}
+
+/// Amounts in minor units of `currency`, shown in its unit.
+fn amounts(
+    name: &str,
+    currency: &str,
+    left: i128,
+    right: i128,
+    in_flight: i128,
+) -> Result<ReconciliationCheck, StoreError> {
+    let known = currency.parse::<Currency>();
+    let known = known.map_err(|error| undecodable(Keyspace::Rated, currency.as_bytes(), &error))?;
+    let (minor_digits, difference) = (known.minor_digits(), left - right);
+    let shown = |minor: i128| in_units(minor, minor_digits);
+    Ok(ReconciliationCheck {
+        name: name.into(),
+        unit: currency.into(),
+        left: shown(left),
+        right: shown(right),
+        difference: shown(difference),
+        in_flight: shown(in_flight),
+        ties_out: difference == in_flight,
+        minor_units: Some(MinorUnits {
+            currency: currency.into(),
+            minor_digits,
+            left_minor: left.to_string(),
+            right_minor: right.to_string(),
+            difference_minor: difference.to_string(),
+            in_flight_minor: in_flight.to_string(),
+        }),
+        note: None,
+    })
 }

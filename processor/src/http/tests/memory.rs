@@ -218,6 +218,7 @@ impl Metering for Memory {
             difference: "10".into(),
             in_flight: "10".into(),
             ties_out: true,
+            minor_units: None,
             note: None,
         };
         now(Ok(Reconciliation { ties_out: true, checks: vec![check], accepted_losses: Vec::new() }))
