@@ -42,7 +42,7 @@ enum Command {
     Exceptions(exceptions::ExceptionsArgs),
     /// Follow an event to the journal entry it is in, or a journal entry back to its events
     Trace(trace::TraceArgs),
-    /// Compare what was received, counted, rated, billed and booked
+    /// Compare what was received, counted, rated, billed and booked, and look for the files behind it
     Reconcile(reconcile::ReconcileArgs),
     /// Make an API key
     Keys(keys::KeysArgs),

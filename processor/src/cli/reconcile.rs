@@ -29,7 +29,7 @@ pub fn run(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
     logging::start(config.log)?;
     let engine = Engine::start(&config, args.place.accept_loss)
         .context("cannot open the data folder; while a service runs on it, use GET /v1/reconciliation")?;
-    let report = reconcile(&*engine.store, &Scope::Every);
+    let report = reconcile(&*engine.store, &Scope::Every, &engine.folders);
     engine.stop();
     let report = report?;
     if args.json {

@@ -56,7 +56,7 @@ pub fn run(args: &TraceArgs) -> anyhow::Result<ExitCode> {
     logging::start(config.log)?;
     let engine = Engine::start(&config, place.accept_loss)
         .context("cannot open the data folder; while a service runs on it, use GET /v1/trace/event and /v1/trace/posting/{id}")?;
-    let (preparer, folder) = (engine.intake.preparer(), engine.archive_folder.clone());
+    let (preparer, folder) = (engine.intake.preparer(), engine.folders.archive.clone());
     match &args.command {
         TraceCommand::Event { tenant, source, id, json, .. } => {
             let tenant = TenantId::new(tenant)?;

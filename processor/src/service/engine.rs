@@ -8,12 +8,13 @@ use tidemark_core::terms::{Terms, TermsError};
 use tidemark_schemas::catalog::Catalog;
 use tidemark_schemas::time::ReceiveTime;
 
+use super::delivered::Folders;
 use super::intake::Intake;
 use super::outgoing::OutboxRows;
 use crate::archive::{ArchiveError, Archiver};
 use crate::catalog::{self, CatalogErrors};
 use crate::clock;
-use crate::config::{Archive, Config};
+use crate::config::{Archive, Billing, Config, Erp};
 use crate::ingest_plan::IngestPlan;
 use crate::meter::MeterMistake;
 use crate::partition::{Handle, Input, OpenError, Options, Partition, Preparer, accepted_losses};
@@ -41,7 +42,8 @@ pub struct Engine {
     pub handle: Handle,
     pub intake: Intake,
     pub store: Arc<dyn Store>,
-    pub archive_folder: Option<PathBuf>,
+    /// Where files should be that the state knows of.
+    pub folders: Folders,
     /// Acknowledged events that are gone, as operators have accepted.
     pub accepted_loss_events: u64,
     archiver: Option<Archiver>,
@@ -59,11 +61,8 @@ impl Engine {
         let (catalog, files) = catalog::load_texts(&config.catalog_dir)?;
         let terms = Arc::new(Terms::new(Arc::new(catalog))?);
         let options = Options { accept_loss, ..Options::new(&config.data_dir.join("state")) };
-        let archive_folder = match &config.archive {
-            Archive::Local { directory } => Some(directory.clone()),
-            Archive::None => None,
-        };
-        let archives = archive_folder.is_some();
+        let folders = folders(config);
+        let archives = folders.archive.is_some();
         let make =
             |key| Ok(Preparer::new(Arc::clone(&terms), IngestPlan::new(&terms.catalog, key)?, key, archives));
         let partition = Partition::open(&options, &files, make, clock::now())?;
@@ -75,7 +74,7 @@ impl Engine {
         }
         let accepted_loss_events = losses.iter().map(|loss| loss.events).sum();
         let archiver =
-            archive_folder.as_ref().map(|folder| Archiver::new(store.clone(), folder)).transpose()?;
+            folders.archive.as_ref().map(|folder| Archiver::new(store.clone(), folder)).transpose()?;
         let preparer = Arc::clone(partition.preparer());
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let (intake, preparing) = Intake::start(preparer, threads);
@@ -85,7 +84,7 @@ impl Engine {
             handle,
             intake,
             store,
-            archive_folder,
+            folders,
             accepted_loss_events,
             archiver,
             catalog_folder,
@@ -148,6 +147,23 @@ impl Engine {
         drop(self.archiver);
         drop(self.store);
         drop(self.partition.join().expect("the partition's thread reports its failures as errors"));
+    }
+}
+
+fn folders(config: &Config) -> Folders {
+    Folders {
+        archive: match &config.archive {
+            Archive::Local { directory } => Some(directory.clone()),
+            Archive::None => None,
+        },
+        billing: match &config.billing {
+            Billing::File { directory } => Some(directory.clone()),
+            Billing::Webhook { .. } | Billing::Pull => None,
+        },
+        erp: match &config.erp {
+            Erp::File { directory } => Some(directory.clone()),
+            Erp::Http { .. } => None,
+        },
     }
 }
 

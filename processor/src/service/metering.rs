@@ -170,7 +170,7 @@ impl Metering for MeteringService {
             super::trace_event(
                 &*engine.store,
                 &preparer,
-                engine.archive_folder.as_deref(),
+                engine.folders.archive.as_deref(),
                 &tenant,
                 &source,
                 &id,
@@ -182,13 +182,13 @@ impl Metering for MeteringService {
         let (scope, id) = (scope.clone(), id.to_owned());
         self.read(move |engine| {
             let preparer = engine.intake.preparer();
-            super::trace_posting(&*engine.store, &preparer, engine.archive_folder.as_deref(), &scope, &id)
+            super::trace_posting(&*engine.store, &preparer, engine.folders.archive.as_deref(), &scope, &id)
         })
     }
 
     fn reconciliation(&self, scope: &Scope) -> Pending<Reconciliation> {
         let scope = scope.clone();
-        self.read(move |engine| super::reconcile(&*engine.store, &scope))
+        self.read(move |engine| super::reconcile(&*engine.store, &scope, &engine.folders))
     }
 
     fn metrics(&self) -> String {

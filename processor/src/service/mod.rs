@@ -2,6 +2,7 @@
 //!
 //! This is wiring: it combines the partition with what prepares, archives, queries and delivers.
 
+mod delivered;
 mod dismiss;
 mod engine;
 mod intake;
@@ -15,6 +16,7 @@ mod tests;
 mod trace;
 mod usage;
 
+pub use delivered::Folders;
 pub use dismiss::dismiss;
 pub use engine::{Engine, EngineError, check_catalog};
 pub use intake::{Full, Intake};
