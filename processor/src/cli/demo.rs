@@ -74,8 +74,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     engine.stop();
     let rendered = page.render(Colour::of_standard_output());
     let unchanged = first == second && again.totals.counted == 0;
-    println!("{}", second_run(&again.totals, unchanged));
-    print!("{}", rendered.text);
+    say!("{}", second_run(&again.totals, unchanged));
+    say!("{}", rendered.text.trim_end_matches('\n'));
     Ok(if rendered.ties_out && unchanged { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -9,7 +9,7 @@ use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
 use tidemark_schemas::wire::v1::ExceptionRecord;
 
 use super::{Place, destinations};
-use crate::config::Scope;
+use crate::config::{Config, Scope};
 use crate::http::metering::{DismissSelection, ExceptionFilter, ReplaySelection};
 use crate::observe::logging;
 use crate::service::{Engine, dismiss, exceptions, replay};
@@ -76,9 +76,9 @@ fn kind_of(text: &str) -> Result<ExceptionKind, String> {
 pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         ExceptionsCommand::List { place, kind, all, limit, json } => {
-            let config = place.config()?;
+            let config = place.existing()?;
             logging::start(config.log)?;
-            let engine = open(place)?;
+            let engine = open(&config, place)?;
             let status = (!all).then_some(ExceptionStatus::Open);
             let filter = ExceptionFilter { kind: *kind, status, after: None, limit: *limit };
             let page = exceptions(&*engine.store, &Scope::Every, &filter)?;
@@ -86,42 +86,44 @@ pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
             engine.stop();
             for record in &page.items {
                 if *json {
-                    println!("{}", serde_json::to_string(record)?);
+                    say!("{}", serde_json::to_string(record)?);
                 } else {
-                    show(record);
+                    show(record)?;
                 }
             }
             if !json {
                 let more = if page.next.is_some() { "; more with --limit" } else { "" };
-                println!("{} shown, {open} open in all{more}", page.items.len());
+                say!("{} shown, {open} open in all{more}", page.items.len());
             }
         }
         ExceptionsCommand::Replay { place, kind, ids } => {
-            let config = place.config()?;
+            let config = place.existing()?;
             logging::start(config.log)?;
-            let engine = open(place)?;
+            let engine = open(&config, place)?;
             let selection =
                 ReplaySelection { ids: ids.clone(), kind: kind.map(|kind| kind.name().to_owned()) };
             let report = replay(&*engine.store, &engine.handle, &engine.intake, &Scope::Every, &selection)?;
             destinations::drain_all(&engine, &config)?;
             engine.stop();
-            println!(
+            say!(
                 "{} replayed: {} are counted now, {} still wait (see their reasons with `exceptions list`)",
-                report.selected, report.resolved, report.waiting
+                report.selected,
+                report.resolved,
+                report.waiting
             );
         }
         ExceptionsCommand::Dismiss { place, ids, reason } => {
-            let config = place.config()?;
+            let config = place.existing()?;
             logging::start(config.log)?;
             let selection = DismissSelection { ids: ids.clone(), reason: reason.clone() };
             selection.check().map_err(anyhow::Error::msg)?;
-            let engine = open(place)?;
+            let engine = open(&config, place)?;
             let report = dismiss(&*engine.store, &engine.handle, &Scope::Every, &selection, &user())?;
             let open = engine.handle.snapshot().open_exceptions;
             engine.stop();
-            println!("{} dismissed, {open} open in all", report.dismissed);
+            say!("{} dismissed, {open} open in all", report.dismissed);
             for id in &report.not_open {
-                println!("{id} was not open; it stays as it is");
+                say!("{id} was not open; it stays as it is");
             }
             if !report.unknown.is_empty() {
                 anyhow::bail!("there is no exception {}; see `exceptions list`", report.unknown.join(", "));
@@ -145,29 +147,33 @@ fn user() -> String {
     named.next().map_or_else(|| format!("user {uid}"), |name| format!("user {name} ({uid})"))
 }
 
-fn open(place: &Place) -> anyhow::Result<Engine> {
-    let config = place.config()?;
-    Engine::start(&config, place.accept_loss)
+fn open(config: &Config, place: &Place) -> anyhow::Result<Engine> {
+    Engine::start(config, place.accept_loss)
         .context("cannot open the data folder; while a service runs on it, use GET /v1/exceptions, and POST /v1/exceptions/replay or dismiss")
 }
 
-fn show(record: &ExceptionRecord) {
-    println!("{}  {}  {}", record.id, record.kind, record.status);
+fn show(record: &ExceptionRecord) -> std::io::Result<()> {
+    say!("{}  {}  {}", record.id, record.kind, record.status);
     if let Some(event) = &record.event {
-        println!(
+        say!(
             "    event     {} {} ({}, {}, {})",
-            event.source, event.id, event.event_type, event.subject, event.time
+            event.source,
+            event.id,
+            event.event_type,
+            event.subject,
+            event.time
         );
     }
     if let Some(meter) = &record.meter {
-        println!("    meter     {meter}");
+        say!("    meter     {meter}");
     }
-    println!("    why       {}", record.reason);
-    println!("    from      {} (tenant {}), received {}", record.origin, record.tenant, record.received_at);
+    say!("    why       {}", record.reason);
+    say!("    from      {} (tenant {}), received {}", record.origin, record.tenant, record.received_at);
     match &record.dismissal {
-        None => println!("    to do     {}: {}", record.owner, record.remedy),
+        None => say!("    to do     {}: {}", record.owner, record.remedy),
         Some(dismissal) => {
-            println!("    dismissed {} by {}: {}", dismissal.at, dismissal.by, dismissal.reason);
+            say!("    dismissed {} by {}: {}", dismissal.at, dismissal.by, dismissal.reason);
         }
     }
+    Ok(())
 }

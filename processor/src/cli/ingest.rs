@@ -340,7 +340,7 @@ fn finish(args: &IngestArgs, engine: &Engine, config: &Config, totals: Totals) -
     }
     let (billing, erp) = destinations::drain_all(engine, config)?;
     let progress = engine.handle.snapshot().progress;
-    println!(
+    say!(
         "received {} = counted {} + again {} + rejected {} + exceptions {}",
         totals.received(),
         totals.counted,
@@ -349,23 +349,23 @@ fn finish(args: &IngestArgs, engine: &Engine, config: &Config, totals: Totals) -
         totals.waiting
     );
     if totals.meter_refusals > 0 {
-        println!(
+        say!(
             "not counted by every meter: {} more exceptions are of single meters, whose events others have counted",
             totals.meter_refusals
         );
     }
-    println!("rated lines: {} in all, {} delivered to billing now", progress.rated, billing.accepted);
-    println!("journal entries: {} in all, {} delivered to the ERP now", progress.journal, erp.accepted);
+    say!("rated lines: {} in all, {} delivered to billing now", progress.rated, billing.accepted);
+    say!("journal entries: {} in all, {} delivered to the ERP now", progress.journal, erp.accepted);
     for (name, left) in [("billing", &billing), ("ERP", &erp)] {
         if let Some(failure) = &left.held_by {
-            println!("{} rows for {name} wait: {failure}", left.left);
+            say!("{} rows for {name} wait: {failure}", left.left);
         }
     }
     if engine.handle.snapshot().windows_open > 0 && !args.complete {
-        println!("Windows are still open; they close as later events arrive, or now with --complete.");
+        say!("Windows are still open; they close as later events arrive, or now with --complete.");
     }
     if totals.rejected + totals.waiting + totals.meter_refusals > 0 {
-        println!("See what waits with: tidemark exceptions list --data {}", config.data_dir.display());
+        say!("See what waits with: tidemark exceptions list --data {}", config.data_dir.display());
     }
     Ok(ExitCode::SUCCESS)
 }

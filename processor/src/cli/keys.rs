@@ -34,7 +34,7 @@ pub fn run(args: &KeysArgs) -> anyhow::Result<ExitCode> {
     }
     let tenant = tidemark_schemas::ids::TenantId::new(tenant)?;
     let (text, hash) = new_key(id).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
-    println!("{text}");
+    say!("{text}");
     eprintln!("The line above is the key. It is shown this once; give it to its holder.");
     eprintln!("Add this to the configuration file:\n");
     eprintln!(

@@ -1,6 +1,16 @@
 //! What can a person tell `tidemark` to do? One file per command; this one reads the arguments and says what went wrong.
 //!
-//! Exit codes: 0 done; 1 it failed, and standard error says what, where and what to do; 2 the arguments are wrong.
+//! Exit codes: 0 done; 1 it failed, and standard error says what, where and what to do; 2 the arguments are wrong; 141
+//! whoever read the output has gone.
+
+/// Prints a line on standard output. A reader that has gone is an error like any other, which `run` ends quietly on;
+/// `println!` panics.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($text)*)?
+    }};
+}
 
 mod check;
 mod chores;
@@ -13,6 +23,7 @@ mod reconcile;
 mod serve;
 mod trace;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -97,6 +108,32 @@ impl Place {
         }
         Ok(config)
     }
+
+    /// The configuration, of a data folder that is there: a question to a folder misspelt has no answer, and must not
+    /// make that folder.
+    ///
+    /// # Errors
+    /// When the configuration file is wrong, or nothing was ever taken into the folder.
+    pub fn existing(&self) -> anyhow::Result<Config> {
+        let config = self.config()?;
+        let data = config.data_dir.display();
+        if !config.data_dir.join("state").is_dir() {
+            anyhow::bail!(
+                "there is no data folder at {data}; name the one of `serve` or `ingest` with --data"
+            );
+        }
+        Ok(config)
+    }
+}
+
+/// As a shell shows a command that SIGPIPE ended.
+const READER_GONE: u8 = 141;
+
+/// Whether standard output's reader has gone, such as `head` after its lines. Files and sockets report other errors of
+/// their own kinds.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let of_output = error.downcast_ref::<std::io::Error>();
+    of_output.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Reads the arguments, runs the command, and prints what went wrong.
@@ -115,8 +152,10 @@ pub fn run() -> ExitCode {
     };
     match done {
         Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
-            eprintln!("tidemark: {error:#}");
+            // When nobody reads standard error either, the exit code is all that can be said.
+            let _ = writeln!(std::io::stderr(), "tidemark: {error:#}");
             ExitCode::FAILURE
         }
     }

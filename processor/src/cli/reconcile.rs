@@ -25,7 +25,7 @@ pub struct ReconcileArgs {
 /// # Errors
 /// When the data folder cannot be opened or read.
 pub fn run(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
-    let config = args.place.config()?;
+    let config = args.place.existing()?;
     logging::start(config.log)?;
     let engine = Engine::start(&config, args.place.accept_loss)
         .context("cannot open the data folder; while a service runs on it, use GET /v1/reconciliation")?;
@@ -33,14 +33,14 @@ pub fn run(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
     engine.stop();
     let report = report?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?)
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        show(&report)
+        show(&report)?;
     }
     Ok(if report.ties_out { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn show(report: &Reconciliation) {
+fn show(report: &Reconciliation) -> std::io::Result<()> {
     for check in &report.checks {
         let mark = if check.ties_out { "✓" } else { "✗" };
         let nothing = |amount: &str| amount.chars().all(|c| matches!(c, '0' | '.'));
@@ -49,18 +49,18 @@ fn show(report: &Reconciliation) {
         } else {
             format!(", {} on the way", check.in_flight)
         };
-        println!(
-            "{mark} {:<46} {:>16} {:>16} {}{in_flight}",
-            check.name, check.left, check.right, check.unit
-        );
+        say!("{mark} {:<46} {:>16} {:>16} {}{in_flight}", check.name, check.left, check.right, check.unit);
         if let Some(note) = &check.note {
-            println!("  {note}");
+            say!("  {note}");
         }
     }
     for loss in &report.accepted_losses {
-        println!(
+        say!(
             "! {} events were accepted as lost, with {} commits, at {}",
-            loss.events, loss.commits, loss.accepted_at
+            loss.events,
+            loss.commits,
+            loss.accepted_at
         );
     }
+    Ok(())
 }

@@ -4,6 +4,7 @@ mod answers;
 mod archive;
 mod dismissal;
 mod evidence;
+mod files;
 mod loss;
 mod mapping;
 mod metrics;
