@@ -255,8 +255,7 @@ pub struct UsageFilter {
 pub struct UsageRow {
     pub customer: String,
     pub meter: String,
-    /// Values of the dimensions asked for.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// Values of the dimensions asked for; empty without `group_by`.
     pub dimensions: BTreeMap<String, String>,
     /// A decimal.
     pub quantity: String,

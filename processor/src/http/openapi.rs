@@ -19,6 +19,7 @@ use super::probes::Probe;
 use super::problem::{self, Details};
 use super::queries::{ExceptionParameters, TenantParameters, TraceEventParameters, UsageParameters};
 use super::rated::{PageParameters, RatedPage, Receipts, ReceiptsAnswer};
+use tidemark_schemas::limits::ATTRIBUTE_BYTES_MAX;
 use tidemark_schemas::wire::v1;
 
 /// The document as pretty JSON with a final newline.
@@ -152,16 +153,17 @@ fn query<T: JsonSchema>(generator: &mut SchemaGenerator) -> Vec<Value> {
 fn body(operation: Operation, generator: &mut SchemaGenerator) -> Option<Value> {
     Some(match operation {
         Operation::SubmitEvents => {
+            let text = json!({ "type": "string", "minLength": 1, "maxLength": ATTRIBUTE_BYTES_MAX });
             let event = json!({
                 "type": "object",
-                "description": "A CloudEvents 1.0 event",
-                "required": ["specversion", "id", "source", "type"],
+                "description": "A CloudEvents 1.0 event, with the subject and time that metering needs",
+                "required": ["specversion", "id", "source", "type", "subject", "time"],
                 "properties": {
                     "specversion": { "const": "1.0" },
-                    "id": { "type": "string", "minLength": 1 },
-                    "source": { "type": "string", "minLength": 1 },
-                    "type": { "type": "string", "minLength": 1 },
-                    "subject": { "type": "string" },
+                    "id": text,
+                    "source": text,
+                    "type": text,
+                    "subject": text,
                     "time": { "type": "string", "format": "date-time" },
                     "data": {},
                 },

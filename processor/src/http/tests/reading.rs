@@ -130,6 +130,62 @@ fn the_description_has_every_route_and_every_reference_in_it_leads_somewhere() {
     assert!(found > 20, "only {found} references");
 }
 
+/// What a schema requires is in the answer, at every depth that the schema describes.
+fn assert_has_what_is_required(document: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let pointer = reference.strip_prefix('#').expect("references stay inside");
+        let target = document.pointer(pointer).expect("checked by another test");
+        return assert_has_what_is_required(document, target, value, at);
+    }
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        assert!(value.get(name).is_some(), "{at} has no `{name}`: {value}");
+    }
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        if let Some(value) = value.get(name) {
+            assert_has_what_is_required(document, schema, value, &format!("{at}.{name}"));
+        }
+    }
+    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+        assert_has_what_is_required(document, &schema["items"], value, &format!("{at}[{index}]"));
+    }
+}
+
+#[tokio::test]
+async fn answers_have_what_the_description_requires() {
+    let (served, document) = (start(), openapi::document());
+    let event = r#"{"id":"e1","source":"/m"}"#;
+    let submitted = served.post("/v1/events?detail=all", "application/cloudevents+json", event).await;
+    let mut answers = vec![("post", "/v1/events", submitted)];
+    for (path, asked) in [
+        ("/v1/usage", "/v1/usage"),
+        ("/v1/usage", "/v1/usage?group_by=region"),
+        ("/v1/exceptions", "/v1/exceptions"),
+        ("/v1/rated-summaries", "/v1/rated-summaries"),
+        ("/v1/reconciliation", "/v1/reconciliation"),
+        ("/v1/trace/event", "/v1/trace/event?source=/m&id=e1"),
+        ("/healthz", "/healthz"),
+        ("/ready", "/ready"),
+    ] {
+        answers.push(("get", path, served.get(asked).await));
+    }
+    for (method, path, (status, answer)) in answers {
+        assert_eq!(status, 200, "{path}: {answer}");
+        let schema =
+            &document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{path} is described");
+        assert_has_what_is_required(&document, schema, &answer, path);
+    }
+}
+
+/// An event with exactly the required attributes is one that the decoder takes.
+#[test]
+fn the_event_schema_requires_what_the_decoder_requires() {
+    let document = openapi::document();
+    let content = &document["paths"]["/v1/events"]["post"]["requestBody"]["content"];
+    let required = &content["application/cloudevents+json"]["schema"]["required"];
+    assert_eq!(*required, json!(["specversion", "id", "source", "type", "subject", "time"]));
+}
+
 fn references(value: &Value, visit: &mut impl FnMut(&str)) {
     match value {
         Value::Object(members) => {
