@@ -217,8 +217,8 @@ fn page(
     let (books, by_customer) = books(&*engine.store, truth)?;
     let progress = engine.handle.snapshot().progress;
     let outbox_waiting = progress.rated - progress.billed + progress.journal - progress.booked;
-    let used =
-        usage(&*engine.store, &engine.intake.preparer().terms, &Scope::Every, &UsageFilter::default())?;
+    let all = UsageFilter { limit: usize::MAX, ..UsageFilter::default() };
+    let used = usage(&*engine.store, &engine.intake.preparer().terms, &Scope::Every, &all)??.items;
     let tokens = |meter: &str| -> anyhow::Result<u64> {
         let of_meter = used.iter().filter(|row| row.meter == meter);
         of_meter.map(|row| Ok(row.quantity.parse::<u64>()?)).sum()

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
 use tidemark_schemas::limits::ATTRIBUTE_BYTES_MAX;
+use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1;
 use tokio::sync::watch;
 
@@ -22,6 +23,9 @@ use crate::config::Scope;
 
 /// A replay or a dismissal is one commit; a thousand exceptions keep it short.
 pub const IDS_MAX: usize = 1_000;
+
+/// Names shown in a refusal: enough to see a misspelling, not the whole list of customers.
+const NAMES_SHOWN_MAX: usize = 20;
 
 /// An answer that may have to wait for a disk.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send>>;
@@ -58,7 +62,7 @@ pub trait Metering: Send + Sync + 'static {
     /// Closes exceptions without counting them, and says which of them it did not find or not find open.
     fn dismiss(&self, caller: &Caller, selection: DismissSelection) -> Pending<DismissReport>;
 
-    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>>;
+    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Result<UsagePage, Unknown>>;
 
     /// From an event to the journal entries it is in.
     fn trace_event(&self, scope: &Scope, source: &str, id: &str) -> Pending<Option<EventTrace>>;
@@ -84,6 +88,21 @@ pub enum Unavailable {
     /// Stopped rather than guess; a person must look.
     #[error("stopped: {why}; keep the request and send it again once an operator has restarted the service")]
     Stopped { why: String },
+}
+
+/// The question names something that is not there; the text says which, and what is allowed. The edge turns it into 400.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unknown(pub String);
+
+impl Unknown {
+    /// `name`, given as the parameter `parameter`, is none of `all`, which is shown in part when it is long.
+    pub fn name<'a>(parameter: &str, name: &str, are: &str, mut all: impl Iterator<Item = &'a str>) -> Self {
+        let shown: Vec<_> = all.by_ref().take(NAMES_SHOWN_MAX).collect();
+        let more = if all.next().is_some() { ", …" } else { "" };
+        let name = name.chars().take(100).collect::<String>();
+        Self(format!("{parameter}: there is no `{name}`; {are} [{}{more}]", shown.join(", ")))
+    }
 }
 
 /// What became of one event.
@@ -248,13 +267,32 @@ pub struct UsageFilter {
     pub meter: Option<String>,
     /// Names of dimensions; each distinct tuple of their values is a row.
     pub group_by: Vec<String>,
+    /// Only windows that start at or after this.
+    pub from: Option<EventTime>,
+    /// Only windows that start before this.
+    pub to: Option<EventTime>,
+    /// The `next` of the page before.
+    pub after: Option<String>,
+    pub limit: usize,
 }
 
-/// Usage so far: windows still open and windows closed, adjustments included.
+/// Rows by tenant, customer, meter, dimensions and billing period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct UsagePage {
+    pub items: Vec<UsageRow>,
+    /// Give it as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Usage of one billing period so far: windows still open and windows closed, adjustments included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UsageRow {
+    pub tenant: String,
     pub customer: String,
     pub meter: String,
+    /// The billing period that the windows are in.
+    pub period: v1::Span,
     /// Values of the dimensions asked for; empty without `group_by`.
     pub dimensions: BTreeMap<String, String>,
     /// A decimal.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::events::{EventsAnswer, EventsParameters, SingleRefusal};
 use super::metering::{
     DismissReport, DismissSelection, EventTrace, ExceptionPage, PostingTrace, Reconciliation, ReplayReport,
-    ReplaySelection, UsageRow,
+    ReplaySelection, UsagePage,
 };
 use super::operation::Operation;
 use super::probes::Probe;
@@ -220,7 +220,7 @@ fn answer(operation: Operation, generator: &mut SchemaGenerator) -> Value {
         Operation::Exception => content::<v1::ExceptionRecord>(generator, JSON),
         Operation::Replay => content::<ReplayReport>(generator, JSON),
         Operation::Dismiss => content::<DismissReport>(generator, JSON),
-        Operation::Usage => content::<Vec<UsageRow>>(generator, JSON),
+        Operation::Usage => content::<UsagePage>(generator, JSON),
         Operation::TraceEvent => content::<EventTrace>(generator, JSON),
         Operation::TracePosting => content::<PostingTrace>(generator, JSON),
         Operation::Reconciliation => content::<Reconciliation>(generator, JSON),

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
 use tidemark_schemas::limits::ATTRIBUTE_BYTES_MAX;
+use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1;
 
 use super::Edge;
@@ -17,7 +18,7 @@ use super::auth::Caller;
 use super::body;
 use super::metering::{
     DismissReport, DismissSelection, EventTrace, ExceptionFilter, ExceptionPage, IDS_MAX, PostingTrace,
-    Reconciliation, ReplayReport, ReplaySelection, UsageFilter, UsageRow,
+    Reconciliation, ReplayReport, ReplaySelection, UsageFilter, UsagePage,
 };
 use super::problem::{Kind, Problem};
 use super::request::{self, Parameters};
@@ -25,8 +26,9 @@ use super::request::{self, Parameters};
 /// An exception may carry 64 KiB of payload: a page stays within some 6 MB.
 const EXCEPTIONS_MAX: usize = 100;
 
-/// Rows of usage: what a screen or a spreadsheet takes.
+/// Rows of usage on one page, about 250 bytes each.
 const USAGE_ROWS_MAX: usize = 10_000;
+const USAGE_ROWS_DEFAULT: usize = 1_000;
 
 /// Dimensions to group by; meters have fewer.
 const GROUP_BY_MAX: usize = 16;
@@ -53,6 +55,14 @@ pub struct UsageParameters {
     meter: Option<String>,
     /// Names of dimensions, with commas between.
     group_by: Option<String>,
+    /// Only windows that start at or after this time, RFC 3339.
+    from: Option<String>,
+    /// Only windows that start before this time, RFC 3339.
+    to: Option<String>,
+    /// The `next` of the page before; the other parameters stay the same.
+    after: Option<String>,
+    /// 1 to 10,000, by default 1,000.
+    limit: Option<usize>,
     /// Only this tenant; for keys of every tenant.
     tenant: Option<String>,
 }
@@ -146,7 +156,7 @@ pub async fn usage(
     State(edge): State<Edge>,
     Extension(caller): Extension<Caller>,
     Parameters(asked): Parameters<UsageParameters>,
-) -> Result<Json<Vec<UsageRow>>, Problem> {
+) -> Result<Json<UsagePage>, Problem> {
     let scope = caller.narrowed(asked.tenant.as_deref())?;
     let names = asked.group_by.as_deref().unwrap_or_default();
     let group_by: Vec<String> =
@@ -156,15 +166,20 @@ pub async fn usage(
             format!("group_by names {} dimensions; at most {GROUP_BY_MAX} are allowed", group_by.len());
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
-    let filter = UsageFilter { customer: asked.customer, meter: asked.meter, group_by };
-    let rows = edge.metering.usage(&scope, filter).await?;
-    if rows.len() > USAGE_ROWS_MAX {
-        let detail = format!(
-            "the answer has more than {USAGE_ROWS_MAX} rows; name a customer or a meter, or group by less"
-        );
+    let filter = UsageFilter {
+        customer: asked.customer,
+        meter: asked.meter,
+        group_by,
+        from: asked.from.as_deref().map(|text| time("from", text)).transpose()?,
+        to: asked.to.as_deref().map(|text| time("to", text)).transpose()?,
+        after: asked.after,
+        limit: request::limit(asked.limit, USAGE_ROWS_DEFAULT, USAGE_ROWS_MAX)?,
+    };
+    if filter.from.zip(filter.to).is_some_and(|(from, to)| from >= to) {
+        let detail = "`from` is not before `to`, so no window is between them";
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
-    Ok(Json(rows))
+    Ok(Json(edge.metering.usage(&scope, filter).await??))
 }
 
 pub async fn trace_event(
@@ -198,6 +213,13 @@ pub async fn reconciliation(
 ) -> Result<Json<Reconciliation>, Problem> {
     let scope = caller.narrowed(asked.tenant.as_deref())?;
     Ok(Json(edge.metering.reconciliation(&scope).await?))
+}
+
+fn time(parameter: &str, text: &str) -> Result<EventTime, Problem> {
+    EventTime::parse(text.as_bytes()).map_err(|error| {
+        let detail = format!("{parameter}: {error}; write it like 2026-01-31T00:00:00Z, with `+` as %2B");
+        Problem::new(Kind::InvalidRequest, detail)
+    })
 }
 
 fn kind(name: &str) -> Result<ExceptionKind, Problem> {

@@ -25,8 +25,8 @@ use crate::http::auth::Caller;
 use crate::http::metering::{
     Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, AcknowledgementStatus, DismissReport,
     DismissSelection, EventTrace, ExceptionFilter, ExceptionPage, Fate, MeterRefusal, Metering, Outcome,
-    Pending, PostingTrace, RatedRow, Reconciliation, ReplayReport, ReplaySelection, Unavailable, UsageFilter,
-    UsageRow,
+    Pending, PostingTrace, RatedRow, Reconciliation, ReplayReport, ReplaySelection, Unavailable, Unknown,
+    UsageFilter, UsagePage,
 };
 use crate::observe::{self, Attempt};
 use crate::partition::{Input, PartitionError, PreparedBlock, RawBlock, Taken, parked_id};
@@ -155,7 +155,7 @@ impl Metering for MeteringService {
         self.read(move |engine| super::dismiss(&*engine.store, &engine.handle, &scope, &selection, &by))
     }
 
-    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>> {
+    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Result<UsagePage, Unknown>> {
         let scope = scope.clone();
         self.read(move |engine| {
             super::usage(&*engine.store, &engine.intake.preparer().terms, &scope, &filter)

@@ -63,3 +63,49 @@ fn a_conflict_with_what_only_waits_is_not_said_to_be_counted() {
     let reason = answer["events"][1]["reason"].as_str().expect("a reason");
     assert!(reason.contains("was received before") && !reason.contains("counted"), "{reason}");
 }
+
+#[test]
+fn usage_comes_by_billing_period_and_page_by_page() {
+    let product = product();
+    product.write("events.ndjson", "");
+    let service = Service::start(&product, &[]);
+    let at = |id: &str, day: &str, tokens: &str| event(id, "10:00:00", tokens).replace("2026-01-15", day);
+    let events = [at("e1", "2026-01-15", "1"), at("e2", "2026-01-20", "2"), at("e3", "2026-02-03", "4")];
+    assert_eq!(service.json("POST", "/v1/events", &events.join("\n"))["accepted"], 3);
+    let rows = |path: &str| {
+        let page = service.json("GET", path, "");
+        let items = page["items"].as_array().unwrap_or_else(|| panic!("{path}: {page}")).clone();
+        let row = |row: &serde_json::Value| {
+            format!("{} {} {}", row["meter"], row["period"]["start"], row["quantity"]).replace('"', "")
+        };
+        (items.iter().map(row).collect::<Vec<_>>(), page["next"].as_str().map(str::to_owned))
+    };
+    let all = [
+        "requests 2026-01-01T00:00:00Z 2",
+        "requests 2026-02-01T00:00:00Z 1",
+        "tokens 2026-01-01T00:00:00Z 3",
+        "tokens 2026-02-01T00:00:00Z 4",
+    ];
+    assert_eq!(rows("/v1/usage").0, all);
+    let (mut paged, mut after) = (Vec::new(), String::new());
+    loop {
+        let (items, next) = rows(&format!("/v1/usage?limit=1{after}"));
+        assert_eq!(items.len(), 1);
+        paged.extend(items);
+        let Some(next) = next else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(paged, all);
+    let january = rows("/v1/usage?meter=tokens&from=2026-01-16T00:00:00Z&to=2026-02-01T00:00:00Z").0;
+    assert_eq!(january, ["tokens 2026-01-01T00:00:00Z 2"]);
+    for (asked, named) in [
+        ("meter=nope", "tokens"),
+        ("customer=nobody", "acme"),
+        ("group_by=nope", "model"),
+        ("after=zzz", "next"),
+    ] {
+        let problem = service.json("GET", &format!("/v1/usage?{asked}"), "");
+        assert_eq!(problem["status"], 400, "{asked}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(named)), "{problem}");
+    }
+}

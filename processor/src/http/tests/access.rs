@@ -81,10 +81,10 @@ async fn a_key_sees_its_own_tenant_only_and_an_operator_may_choose() {
     let (every, every_text) = key("every", Scope::Every, &[Role::Read]);
     let served = start_with(settings(), vec![acme, every]);
     let get = |path: &str, text: &str| answer(served.client.get(served.url(path)).bearer_auth(text));
-    assert_eq!(get("/v1/usage", &acme_text).await.1[0]["customer"], "acme");
+    assert_eq!(get("/v1/usage", &acme_text).await.1["items"][0]["customer"], "acme");
     assert_eq!(get("/v1/usage?tenant=acme", &acme_text).await.0, 200);
     assert_eq!(get("/v1/usage?tenant=other", &acme_text).await.0, 403);
-    assert_eq!(get("/v1/usage?tenant=other", &every_text).await.1[0]["customer"], "other");
+    assert_eq!(get("/v1/usage?tenant=other", &every_text).await.1["items"][0]["customer"], "other");
     assert_eq!(get("/v1/usage?tenant=a%20b", &every_text).await.0, 400);
     assert_eq!(get("/v1/trace/event?source=s&id=1", &every_text).await.0, 400);
 

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use serde_json::Value;
 use tidemark_schemas::exception::ExceptionKind;
+use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1;
 use tokio::sync::{Notify, watch};
 
@@ -14,8 +15,8 @@ use crate::http::auth::Caller;
 use crate::http::metering::{
     Acknowledgement, AcknowledgementResult, AcknowledgementStatus, DismissReport, DismissSelection,
     EventTrace, ExceptionFilter, ExceptionPage, Fate, MeterRefusal, Metering, Outcome, Pending, PostingTrace,
-    RatedRow, Reconciliation, ReconciliationCheck, ReplayReport, ReplaySelection, Unavailable, UsageFilter,
-    UsageRow,
+    RatedRow, Reconciliation, ReconciliationCheck, ReplayReport, ReplaySelection, Unavailable, Unknown,
+    UsageFilter, UsagePage, UsageRow,
 };
 
 #[derive(Default)]
@@ -179,17 +180,26 @@ impl Metering for Memory {
         now(Ok(DismissReport { dismissed: selection.ids.len() as u64, ..DismissReport::default() }))
     }
 
-    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>> {
-        let Scope::Tenant(tenant) = scope else { return now(Ok(Vec::new())) };
+    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Result<UsagePage, Unknown>> {
+        let Scope::Tenant(tenant) = scope else {
+            return now(Ok(Ok(UsagePage { items: Vec::new(), next: None })));
+        };
+        if filter.after.is_some() {
+            return now(Ok(Err(Unknown("after: not the `next` of a page of usage".into()))));
+        }
+        let time = |time: Option<EventTime>| time.map_or_else(|| "any".into(), |time| time.to_string());
         let dimensions = filter.group_by.into_iter().map(|name| (name, "any".into())).collect();
-        now(Ok(vec![UsageRow {
+        let row = UsageRow {
+            tenant: tenant.to_string(),
             customer: filter.customer.unwrap_or_else(|| tenant.to_string()),
             meter: filter.meter.unwrap_or_else(|| "api_calls".into()),
+            period: v1::Span { start: time(filter.from), end: time(filter.to) },
             dimensions,
             quantity: "12345678901234567890.5".into(),
             events: 2,
             unit: "call".into(),
-        }]))
+        };
+        now(Ok(Ok(UsagePage { items: vec![row], next: Some(filter.limit.to_string()) })))
     }
 
     fn trace_event(&self, _: &Scope, source: &str, id: &str) -> Pending<Option<EventTrace>> {

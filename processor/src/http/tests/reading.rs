@@ -63,6 +63,10 @@ async fn parameters_are_read_strictly() {
     let served = start();
     for (path, named) in [
         ("/v1/usage?custmer=a", "custmer"),
+        ("/v1/usage?from=yesterday", "from"),
+        ("/v1/usage?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z", "before"),
+        ("/v1/usage?limit=10001", "10000"),
+        ("/v1/usage?after=zzz", "next"),
         ("/v1/exceptions?kind=nonsense", "unmapped_subject"),
         ("/v1/exceptions?status=shut", "resolved"),
         ("/v1/exceptions?limit=0", "limit"),
@@ -83,10 +87,17 @@ async fn queries_pass_on_what_was_asked() {
     let served = start();
     assert_eq!(
         served.get("/v1/usage?customer=c1&meter=m1&group_by=region,%20tier").await.1,
-        json!([{
-            "customer": "c1", "meter": "m1", "dimensions": { "region": "any", "tier": "any" },
+        json!({ "items": [{
+            "tenant": "default", "customer": "c1", "meter": "m1", "period": { "start": "any", "end": "any" },
+            "dimensions": { "region": "any", "tier": "any" },
             "quantity": "12345678901234567890.5", "events": 2, "unit": "call",
-        }])
+        }], "next": "1000" })
+    );
+    let part =
+        served.get("/v1/usage?from=2026-01-31T00:00:00Z&to=2026-02-01T00:00:00%2B01:00&limit=7").await.1;
+    assert_eq!(
+        (&part["items"][0]["period"], &part["next"]),
+        (&json!({ "start": "2026-01-31T00:00:00Z", "end": "2026-01-31T23:00:00Z" }), &json!("7"))
     );
     assert_eq!(served.get("/v1/exceptions?kind=too_late&limit=7").await.1["next"], "too_late/7");
     assert_eq!(served.get("/v1/exceptions/none").await.0, 404);
