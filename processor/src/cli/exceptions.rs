@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
+use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1::ExceptionRecord;
 
 use super::{Place, destinations};
@@ -22,13 +23,16 @@ pub struct ExceptionsArgs {
 
 #[derive(Subcommand)]
 enum ExceptionsCommand {
-    /// Show what waits
+    /// Show what waits, newest first
     List {
         #[command(flatten)]
         place: Place,
         /// Only this kind, such as unmapped_subject
         #[arg(long, value_parser = kind_of)]
         kind: Option<ExceptionKind>,
+        /// Only those received at or after this time, such as 2026-01-31T00:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = time_of)]
+        since: Option<EventTime>,
         /// Also those that a replay has resolved or someone has dismissed
         #[arg(long)]
         all: bool,
@@ -71,17 +75,21 @@ fn kind_of(text: &str) -> Result<ExceptionKind, String> {
         .ok_or_else(|| format!("one of {}", names.join(", ")))
 }
 
+fn time_of(text: &str) -> Result<EventTime, String> {
+    EventTime::parse(text.as_bytes()).map_err(|error| error.to_string())
+}
+
 /// # Errors
 /// When the data folder cannot be opened, for instance because a service has it open.
 pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
-        ExceptionsCommand::List { place, kind, all, limit, json } => {
+        ExceptionsCommand::List { place, kind, since, all, limit, json } => {
             let config = place.existing()?;
             logging::start(config.log)?;
             let engine = open(&config, place)?;
             let status = (!all).then_some(ExceptionStatus::Open);
-            let filter = ExceptionFilter { kind: *kind, status, after: None, limit: *limit };
-            let page = exceptions(&*engine.store, &Scope::Every, &filter)?;
+            let filter = ExceptionFilter { kind: *kind, status, since: *since, after: None, limit: *limit };
+            let page = exceptions(&*engine.store, &Scope::Every, &filter)??;
             let open = engine.handle.snapshot().open_exceptions;
             engine.stop();
             for record in &page.items {
@@ -111,6 +119,7 @@ pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
                 report.resolved,
                 report.waiting
             );
+            refuse_unknown(&report.unknown)?;
         }
         ExceptionsCommand::Dismiss { place, ids, reason } => {
             let config = place.existing()?;
@@ -125,12 +134,17 @@ pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
             for id in &report.not_open {
                 say!("{id} was not open; it stays as it is");
             }
-            if !report.unknown.is_empty() {
-                anyhow::bail!("there is no exception {}; see `exceptions list`", report.unknown.join(", "));
-            }
+            refuse_unknown(&report.unknown)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn refuse_unknown(ids: &[String]) -> anyhow::Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    anyhow::bail!("there is no exception {}; `exceptions list --all` shows those there are", ids.join(", "))
 }
 
 /// Who runs this, as the operating system names the owner of the process; the environment could say anything.

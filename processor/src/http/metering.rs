@@ -39,8 +39,10 @@ pub trait Metering: Send + Sync + 'static {
     /// Whether events would be taken now; the error says why not.
     fn ready(&self) -> Result<(), String>;
 
-    /// Rated summaries of the scope with a sequence above `after`, ascending, at most `limit`.
-    fn rated_after(&self, scope: &Scope, after: u64, limit: usize) -> Pending<Vec<RatedRow>>;
+    /// Rated summaries of the scope with a sequence above `after`, ascending, at most `limit`. Unknown is an `after`
+    /// beyond the newest of all.
+    fn rated_after(&self, scope: &Scope, after: u64, limit: usize)
+    -> Pending<Result<Vec<RatedRow>, Unknown>>;
 
     /// Changes whenever a rated summary is added, for readers that wait.
     fn rated_changes(&self) -> watch::Receiver<u64>;
@@ -52,7 +54,8 @@ pub trait Metering: Send + Sync + 'static {
         answers: Vec<Acknowledgement>,
     ) -> Pending<Vec<AcknowledgementResult>>;
 
-    fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<ExceptionPage>;
+    /// Newest first.
+    fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<Result<ExceptionPage, Unknown>>;
 
     fn exception(&self, scope: &Scope, id: &str) -> Pending<Option<v1::ExceptionRecord>>;
 
@@ -191,6 +194,8 @@ pub enum AcknowledgementStatus {
 pub struct ExceptionFilter {
     pub kind: Option<ExceptionKind>,
     pub status: Option<ExceptionStatus>,
+    /// Only those received at or after this.
+    pub since: Option<EventTime>,
     /// Id of the last exception of the page before.
     pub after: Option<String>,
     pub limit: usize,
@@ -215,7 +220,7 @@ pub struct ReplaySelection {
     pub kind: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReplayReport {
     /// Exceptions that the selection found open and replayable.
     pub selected: u64,
@@ -223,6 +228,8 @@ pub struct ReplayReport {
     pub resolved: u64,
     /// Still waiting, with a reason in each exception.
     pub waiting: u64,
+    /// Ids that were asked for and are of no exception in the key's scope.
+    pub unknown: Vec<String>,
 }
 
 /// Which exceptions a person closes without counting them, and why.

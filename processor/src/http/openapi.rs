@@ -97,7 +97,7 @@ fn names(operation: Operation) -> (&'static str, &'static str) {
             ("listRatedSummaries", "Rated summaries in billing's order, with long poll")
         }
         Operation::Receipts => ("acknowledgeRatedSummaries", "Accept or refuse rated summaries"),
-        Operation::Exceptions => ("listExceptions", "What could not be counted, and why"),
+        Operation::Exceptions => ("listExceptions", "What could not be counted, and why, newest first"),
         Operation::Exception => ("getException", "One exception with its whole context"),
         Operation::Replay => ("replayExceptions", "Book again what waits, after its cause was corrected"),
         Operation::Dismiss => ("dismissExceptions", "Close exceptions without counting them, with a reason"),

@@ -40,6 +40,8 @@ pub struct ExceptionParameters {
     kind: Option<String>,
     /// `open`, `resolved` or `dismissed`.
     status: Option<String>,
+    /// Only those received at or after this time, RFC 3339.
+    since: Option<String>,
     /// The `next` of the page before.
     after: Option<String>,
     /// 1 to 100, by default 50.
@@ -96,10 +98,11 @@ pub async fn exceptions(
     let filter = ExceptionFilter {
         kind: asked.kind.as_deref().map(kind).transpose()?,
         status: asked.status.as_deref().map(status).transpose()?,
+        since: asked.since.as_deref().map(|text| time("since", text)).transpose()?,
         after: asked.after,
         limit: request::limit(asked.limit, 50, EXCEPTIONS_MAX)?,
     };
-    Ok(Json(edge.metering.exceptions(&scope, filter).await?))
+    Ok(Json(edge.metering.exceptions(&scope, filter).await??))
 }
 
 pub async fn exception(

@@ -110,7 +110,12 @@ impl Metering for MeteringService {
         self.engine.handle.snapshot().stopped.clone().map_or(Ok(()), Err)
     }
 
-    fn rated_after(&self, scope: &Scope, after: u64, limit: usize) -> Pending<Vec<RatedRow>> {
+    fn rated_after(
+        &self,
+        scope: &Scope,
+        after: u64,
+        limit: usize,
+    ) -> Pending<Result<Vec<RatedRow>, Unknown>> {
         let scope = scope.clone();
         self.read(move |engine| super::rated_after(&*engine.store, &scope, after, limit))
     }
@@ -128,7 +133,7 @@ impl Metering for MeteringService {
         self.read(move |engine| acknowledge(engine, &scope, answers))
     }
 
-    fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<ExceptionPage> {
+    fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<Result<ExceptionPage, Unknown>> {
         let scope = scope.clone();
         self.read(move |engine| super::exceptions(&*engine.store, &scope, &filter))
     }

@@ -101,3 +101,32 @@ fn the_open_count_of_a_service_returns_to_zero() {
     assert_eq!(record["dismissal"]["by"], "API key open", "{record:#}");
     assert_eq!(service.json("GET", "/v1/exceptions?status=dismissed", "")["items"][0]["id"], *id);
 }
+
+#[test]
+fn exceptions_come_newest_first_and_unknown_ids_are_named() {
+    let product = Product::new();
+    for id in ["e1", "e2", "e3"] {
+        product.write("events.ndjson", &event_of("nobody", id, "10:00:00", "1"));
+        product.succeed(&["ingest", "events.ndjson"]);
+    }
+    let records = listed(&product);
+    let ids: Vec<_> = records.iter().map(|record| record["event"]["id"].as_str().expect("text")).collect();
+    assert_eq!(ids, ["e3", "e2", "e1"]);
+    let since = records[1]["received_at"].as_str().expect("text");
+    let later = product.succeed(&["exceptions", "list", "--since", since, "--kind", "unmapped_subject"]);
+    assert!(later.contains("2 shown, 3 open"), "{later}");
+
+    let said = product.run(&["exceptions", "replay", "ex_nope"]);
+    assert!(!said.succeeded && said.err.contains("no exception ex_nope"), "{said:#?}");
+
+    let service = Service::start(&product, &[]);
+    let first = service.json("GET", "/v1/exceptions?limit=2", "");
+    assert_eq!(first["items"][0]["event"]["id"], "e3", "{first:#}");
+    let next = first["next"].as_str().expect("there is more");
+    let second = service.json("GET", &format!("/v1/exceptions?limit=2&after={next}"), "");
+    assert_eq!((&second["items"][0]["event"]["id"], &second["next"]), (&"e1".into(), &Value::Null));
+    assert_eq!(service.json("GET", "/v1/exceptions?after=zzz", "")["status"], 400);
+    assert_eq!(service.json("GET", "/v1/rated-summaries?after=7", "")["status"], 400);
+    let report = service.json("POST", "/v1/exceptions/replay", r#"{"ids":["ex_nope"]}"#);
+    assert_eq!((&report["selected"], &report["unknown"][0]), (&0.into(), &"ex_nope".into()));
+}

@@ -141,11 +141,13 @@ impl Metering for Memory {
         self.state().unavailable.as_ref().map_or(Ok(()), |why| Err(why.to_string()))
     }
 
-    fn rated_after(&self, _: &Scope, after: u64, limit: usize) -> Pending<Vec<RatedRow>> {
+    fn rated_after(&self, _: &Scope, after: u64, limit: usize) -> Pending<Result<Vec<RatedRow>, Unknown>> {
         let rows =
             self.state().rated.iter().filter(|row| row.sequence > after).take(limit).cloned().collect();
         self.read.notify_one();
-        now(Ok(rows))
+        let newest = self.state().rated.len() as u64;
+        let unknown = Unknown(format!("after={after} is beyond the newest cursor, {newest}"));
+        now(Ok(if after > newest { Err(unknown) } else { Ok(rows) }))
     }
 
     fn rated_changes(&self) -> watch::Receiver<u64> {
@@ -162,9 +164,9 @@ impl Metering for Memory {
         now(Ok(results))
     }
 
-    fn exceptions(&self, _: &Scope, filter: ExceptionFilter) -> Pending<ExceptionPage> {
+    fn exceptions(&self, _: &Scope, filter: ExceptionFilter) -> Pending<Result<ExceptionPage, Unknown>> {
         let next = filter.kind.map(|kind| format!("{kind}/{}", filter.limit));
-        now(Ok(ExceptionPage { items: Vec::new(), next }))
+        now(Ok(Ok(ExceptionPage { items: Vec::new(), next })))
     }
 
     fn exception(&self, _: &Scope, _: &str) -> Pending<Option<v1::ExceptionRecord>> {
@@ -173,7 +175,7 @@ impl Metering for Memory {
 
     fn replay(&self, _: &Caller, selection: ReplaySelection) -> Pending<ReplayReport> {
         let selected = selection.ids.len() as u64;
-        now(Ok(ReplayReport { selected, resolved: selected, waiting: 0 }))
+        now(Ok(ReplayReport { selected, resolved: selected, ..ReplayReport::default() }))
     }
 
     fn dismiss(&self, _: &Caller, selection: DismissSelection) -> Pending<DismissReport> {
