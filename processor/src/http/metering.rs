@@ -36,8 +36,8 @@ pub trait Metering: Send + Sync + 'static {
     /// An error means that nothing of the request is known to be stored; sending it again is always safe.
     fn submit(&self, caller: &Caller, events: Vec<Bytes>) -> Pending<Vec<Fate>>;
 
-    /// Whether events would be taken now; the error says why not.
-    fn ready(&self) -> Result<(), String>;
+    /// Whether events would be taken now, and under which catalog; the error says why not.
+    fn ready(&self) -> Result<Readiness, String>;
 
     /// Rated summaries of the scope with a sequence above `after`, ascending, at most `limit`. Unknown is an `after`
     /// beyond the newest of all.
@@ -128,6 +128,17 @@ pub enum Outcome {
     Rejected { code: &'static str, path: String, reason: String },
     /// Valid, but the catalog does not say yet what it is worth: it waits and can be replayed.
     Waiting { kind: ExceptionKind, reason: String },
+}
+
+/// Under which catalog events are taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Readiness {
+    /// Version of the catalog in force.
+    pub catalog: String,
+    /// Since when this process has it in force, RFC 3339.
+    pub catalog_since: String,
+    /// The folder was changed and the change refused; the log says why.
+    pub catalog_change_refused: bool,
 }
 
 /// A meter that could not take an event which others have counted. Its part waits as an exception of its own.

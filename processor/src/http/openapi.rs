@@ -15,7 +15,7 @@ use super::metering::{
     ReplaySelection, UsagePage,
 };
 use super::operation::Operation;
-use super::probes::Probe;
+use super::probes::{Probe, ReadyProbe};
 use super::problem::{self, Details};
 use super::queries::{ExceptionParameters, TenantParameters, TraceEventParameters, UsageParameters};
 use super::rated::{PageParameters, RatedPage, Receipts, ReceiptsAnswer};
@@ -225,7 +225,8 @@ fn answer(operation: Operation, generator: &mut SchemaGenerator) -> Value {
         Operation::TracePosting => content::<PostingTrace>(generator, JSON),
         Operation::Reconciliation => content::<Reconciliation>(generator, JSON),
         Operation::Metrics => json!({ "text/plain": { "schema": { "type": "string" } } }),
-        Operation::Health | Operation::Ready => content::<Probe>(generator, JSON),
+        Operation::Health => content::<Probe>(generator, JSON),
+        Operation::Ready => content::<ReadyProbe>(generator, JSON),
         Operation::OpenApi => json!({ JSON: { "schema": { "type": "object" } } }),
     }
 }

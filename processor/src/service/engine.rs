@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use arc_swap::ArcSwap;
 use tidemark_core::terms::{Terms, TermsError};
 use tidemark_schemas::catalog::Catalog;
 use tidemark_schemas::time::ReceiveTime;
@@ -37,6 +38,15 @@ pub enum EngineError {
     Stopped,
 }
 
+/// How the catalog in force stands to its folder.
+#[derive(Clone, Copy, Debug)]
+pub struct CatalogStanding {
+    /// Since when this process has it in force.
+    pub since: ReceiveTime,
+    /// The folder was changed, and the change was refused.
+    pub change_refused: bool,
+}
+
 /// A running processor, without its HTTP side.
 pub struct Engine {
     pub handle: Handle,
@@ -46,6 +56,7 @@ pub struct Engine {
     pub folders: Folders,
     /// Acknowledged events that are gone, as operators have accepted.
     pub accepted_loss_events: u64,
+    catalog: ArcSwap<CatalogStanding>,
     archiver: Option<Archiver>,
     catalog_folder: PathBuf,
     partition: JoinHandle<Partition>,
@@ -85,6 +96,7 @@ impl Engine {
             intake,
             store,
             folders,
+            catalog: ArcSwap::from_pointee(CatalogStanding { since: clock::now(), change_refused: false }),
             accepted_loss_events,
             archiver,
             catalog_folder,
@@ -118,6 +130,19 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]; the catalog in force stays.
     pub fn reload_catalog(&self) -> Result<Option<String>, EngineError> {
+        let taken = self.take_over_catalog();
+        let before = **self.catalog.load();
+        let since = if matches!(taken, Ok(Some(_))) { clock::now() } else { before.since };
+        self.catalog.store(Arc::new(CatalogStanding { since, change_refused: taken.is_err() }));
+        taken
+    }
+
+    #[must_use]
+    pub fn catalog_standing(&self) -> CatalogStanding {
+        **self.catalog.load()
+    }
+
+    fn take_over_catalog(&self) -> Result<Option<String>, EngineError> {
         let current = self.intake.preparer();
         let changed = catalog::changed(&self.catalog_folder, &current.terms.catalog.version)?;
         let Some((changed, files)) = changed else { return Ok(None) };

@@ -25,8 +25,8 @@ use crate::http::auth::Caller;
 use crate::http::metering::{
     Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, AcknowledgementStatus, DismissReport,
     DismissSelection, EventTrace, ExceptionFilter, ExceptionPage, Fate, MeterRefusal, Metering, Outcome,
-    Pending, PostingTrace, RatedRow, Reconciliation, ReplayReport, ReplaySelection, Unavailable, Unknown,
-    UsageFilter, UsagePage,
+    Pending, PostingTrace, RatedRow, Readiness, Reconciliation, ReplayReport, ReplaySelection, Unavailable,
+    Unknown, UsageFilter, UsagePage,
 };
 use crate::observe::{self, Attempt};
 use crate::partition::{Input, PartitionError, PreparedBlock, RawBlock, Taken, parked_id};
@@ -106,8 +106,16 @@ impl Metering for MeteringService {
         })
     }
 
-    fn ready(&self) -> Result<(), String> {
-        self.engine.handle.snapshot().stopped.clone().map_or(Ok(()), Err)
+    fn ready(&self) -> Result<Readiness, String> {
+        if let Some(why) = &self.engine.handle.snapshot().stopped {
+            return Err(why.clone());
+        }
+        let standing = self.engine.catalog_standing();
+        Ok(Readiness {
+            catalog: self.engine.intake.preparer().terms.catalog.version.to_string(),
+            catalog_since: standing.since.to_string(),
+            catalog_change_refused: standing.change_refused,
+        })
     }
 
     fn rated_after(
@@ -197,7 +205,7 @@ impl Metering for MeteringService {
     }
 
     fn metrics(&self) -> String {
-        let snapshot = self.engine.handle.snapshot();
+        let (snapshot, standing) = (self.engine.handle.snapshot(), self.engine.catalog_standing());
         observe::standing(&observe::Standing {
             watermark_micros: snapshot.watermark.map(EventTime::micros),
             windows_open: snapshot.windows_open as u64,
@@ -205,6 +213,8 @@ impl Metering for MeteringService {
             identities: snapshot.progress.counts.counted + snapshot.progress.counts.exceptions
                 - snapshot.progress.counts.conflicts,
             accepted_loss_events: self.engine.accepted_loss_events,
+            catalog_change_refused: standing.change_refused,
+            catalog_since_micros: standing.since.micros(),
             is_stopped: snapshot.stopped.is_some(),
             submit_depth: self.engine.intake.waiting(),
             commit_depth: self.engine.handle.waiting(),

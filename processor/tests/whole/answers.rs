@@ -109,3 +109,23 @@ fn usage_comes_by_billing_period_and_page_by_page() {
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(named)), "{problem}");
     }
 }
+
+#[test]
+fn a_refused_change_of_the_catalog_shows_without_the_log() {
+    let product = product();
+    let service = Service::start(&product, &[]);
+    let ready = service.json("GET", "/ready", "");
+    assert_eq!((&ready["status"], &ready["catalog_change_refused"]), (&"ready".into(), &false.into()));
+    let version = ready["catalog"].clone();
+    assert!(version.is_string(), "{ready}");
+    product.write("catalog/broken.toml", "[[meter]]\n");
+    let began = std::time::Instant::now();
+    while service.json("GET", "/ready", "")["catalog_change_refused"] == false {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "the change is looked at");
+        std::thread::yield_now();
+    }
+    assert_eq!(service.json("GET", "/ready", "")["catalog"], version, "the old one is in force");
+    let samples = service.samples();
+    let accepted = samples.iter().find(|(name, _)| name == "tidemark_catalog_change_accepted");
+    assert!(accepted.expect("the metric").1.abs() < f64::EPSILON);
+}

@@ -15,8 +15,8 @@ use crate::http::auth::Caller;
 use crate::http::metering::{
     Acknowledgement, AcknowledgementResult, AcknowledgementStatus, DismissReport, DismissSelection,
     EventTrace, ExceptionFilter, ExceptionPage, Fate, MeterRefusal, Metering, Outcome, Pending, PostingTrace,
-    RatedRow, Reconciliation, ReconciliationCheck, ReplayReport, ReplaySelection, Unavailable, Unknown,
-    UsageFilter, UsagePage, UsageRow,
+    RatedRow, Readiness, Reconciliation, ReconciliationCheck, ReplayReport, ReplaySelection, Unavailable,
+    Unknown, UsageFilter, UsagePage, UsageRow,
 };
 
 #[derive(Default)]
@@ -137,8 +137,12 @@ impl Metering for Memory {
         now(Ok(fates))
     }
 
-    fn ready(&self) -> Result<(), String> {
-        self.state().unavailable.as_ref().map_or(Ok(()), |why| Err(why.to_string()))
+    fn ready(&self) -> Result<Readiness, String> {
+        if let Some(why) = &self.state().unavailable {
+            return Err(why.to_string());
+        }
+        let (catalog, catalog_since) = ("v1".into(), "2026-01-01T00:00:00Z".into());
+        Ok(Readiness { catalog, catalog_since, catalog_change_refused: false })
     }
 
     fn rated_after(&self, _: &Scope, after: u64, limit: usize) -> Pending<Result<Vec<RatedRow>, Unknown>> {
