@@ -45,6 +45,9 @@ pub struct IngestArgs {
     /// Afterwards declare that all usage so far is complete, so that it is billed and booked now
     #[arg(long)]
     complete: bool,
+    /// Fail at the end when anything was rejected or waits as an exception; what was counted stays counted
+    #[arg(long)]
+    fail_on_rejected: bool,
 }
 
 fn format_of(text: &str) -> Result<Format, String> {
@@ -104,7 +107,14 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     logging::start(config.log)?;
     let tenant = TenantId::new(&args.tenant).context("--tenant")?;
     let mapping = args.mapping.as_deref().map(Mapping::read).transpose()?;
+    args.files.iter().try_for_each(|path| readable(path))?;
     let engine = Arc::new(Engine::start(&config, args.place.accept_loss)?);
+    if let Err(unknown) = known_tenant(&engine, &tenant) {
+        if let Some(engine) = Arc::into_inner(engine) {
+            engine.stop();
+        }
+        return Err(unknown);
+    }
     let archiving = start_archiving(&engine);
     let ingested = ingest_all(args, &engine, &tenant, mapping.as_ref());
     archiving.stop()?;
@@ -113,6 +123,32 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     let finished = ingested.and_then(|totals| finish(args, &engine, &config, totals));
     engine.stop();
     finished
+}
+
+/// Before anything is read, so that a misspelt name among many does not leave half of them taken.
+fn readable(path: &Path) -> anyhow::Result<()> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    let unusable = || format!("cannot read {}; nothing was read of any file", path.display());
+    let file = std::fs::File::open(path).with_context(unusable)?;
+    anyhow::ensure!(!file.metadata()?.is_dir(), "{} is a folder; name the files in it", path.display());
+    Ok(())
+}
+
+/// A tenant that no customer and no meter belongs to is a misspelling: everything would wait as an exception.
+fn known_tenant(engine: &Engine, tenant: &TenantId) -> anyhow::Result<()> {
+    let preparer = engine.intake.preparer();
+    let catalog = &preparer.terms.catalog;
+    let of_customers = catalog.customers.iter().map(|customer| &customer.tenant);
+    let of_meters = catalog.meters.iter().filter_map(|meter| meter.tenant.as_ref());
+    let known: std::collections::BTreeSet<&str> =
+        of_customers.chain(of_meters).map(TenantId::as_str).collect();
+    if known.is_empty() || known.contains(tenant.as_str()) {
+        return Ok(());
+    }
+    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    anyhow::bail!("the catalog has no tenant `{tenant}`; name one of {known} with --tenant. Nothing was read")
 }
 
 fn ingest_all(
@@ -364,8 +400,18 @@ fn finish(args: &IngestArgs, engine: &Engine, config: &Config, totals: Totals) -
     if engine.handle.snapshot().windows_open > 0 && !args.complete {
         say!("Windows are still open; they close as later events arrive, or now with --complete.");
     }
-    if totals.rejected + totals.waiting + totals.meter_refusals > 0 {
+    let not_counted = totals.rejected + totals.waiting;
+    if not_counted + totals.meter_refusals > 0 {
+        say!(
+            "{not_counted} of {} events were NOT counted: {} rejected, {} wait as exceptions",
+            totals.received(),
+            totals.rejected,
+            totals.waiting
+        );
         say!("See what waits with: tidemark exceptions list --data {}", config.data_dir.display());
+        if args.fail_on_rejected {
+            anyhow::bail!("not everything was counted, and --fail-on-rejected was given");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -129,3 +129,27 @@ fn a_refused_change_of_the_catalog_shows_without_the_log() {
     let accepted = samples.iter().find(|(name, _)| name == "tidemark_catalog_change_accepted");
     assert!(accepted.expect("the metric").1.abs() < f64::EPSILON);
 }
+
+#[test]
+fn ingest_says_plainly_what_was_not_counted_and_fails_on_demand() {
+    let product = product();
+    let events = [event("e1", "10:00:00", "1"), event("e1", "10:00:00", "1"), "{not json".into()];
+    product.write("events.ndjson", &events.join("\n"));
+    let said = product.run(&["ingest", "events.ndjson", "--fail-on-rejected"]);
+    assert!(!said.succeeded && said.err.contains("--fail-on-rejected"), "{said:#?}");
+    assert!(said.out.contains("1 of 3 events were NOT counted: 1 rejected, 0 wait"), "{said:#?}");
+    product.write("again.ndjson", &events[..2].join("\n"));
+    product.succeed(&["ingest", "again.ndjson", "--fail-on-rejected"]);
+}
+
+#[test]
+fn ingest_refuses_an_unknown_tenant_and_a_missing_file_before_it_reads() {
+    let product = product();
+    product.write("f1.ndjson", &event("e1", "10:00:00", "1"));
+    let tenant = product.run(&["ingest", "f1.ndjson", "--tenant", "defualt"]);
+    assert!(!tenant.succeeded && tenant.err.contains("name one of default"), "{tenant:#?}");
+    let missing = product.run(&["ingest", "f1.ndjson", "nope.ndjson"]);
+    assert!(!missing.succeeded && missing.err.contains("nope.ndjson"), "{missing:#?}");
+    let out = product.succeed(&["ingest", "f1.ndjson"]);
+    assert!(out.contains("counted 1"), "nothing was taken before: {out}");
+}
