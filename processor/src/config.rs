@@ -21,6 +21,9 @@ mod file;
 #[cfg(test)]
 mod tests;
 
+/// Leaves `tm_<id>_<secret>` readable, and short enough for every log line.
+pub const KEY_ID_BYTES_MAX: usize = 64;
+
 /// Everything a deployment decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

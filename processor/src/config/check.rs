@@ -11,7 +11,8 @@ use toml::Spanned;
 
 use super::file::{self, ArchiveKind, BillingKind, ErpKind};
 use super::{
-    ApiKey, Archive, Billing, Config, ConfigError, Erp, Http, KeyHash, Log, Role, Scope, Secret, Tls,
+    ApiKey, Archive, Billing, Config, ConfigError, Erp, Http, KEY_ID_BYTES_MAX, KeyHash, Log, Role, Scope,
+    Secret, Tls,
 };
 
 /// A kilobyte holds any token; more is a wrong file.
@@ -233,9 +234,8 @@ fn api_keys(origin: &Origin<'_>, written: Vec<file::ApiKey>) -> Result<Vec<ApiKe
     let mut keys = Vec::with_capacity(written.len());
     for key in written {
         let id = key.id.get_ref();
-        // The id's alphabet leaves `tm_<id>_<secret>` readable, and short enough for every log line.
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if id.is_empty() || id.len() > 64 || !id.chars().all(allowed) {
+        if id.is_empty() || id.len() > KEY_ID_BYTES_MAX || !id.chars().all(allowed) {
             return Err(origin.invalid(&key.id.span(), "an id has 1 to 64 letters, digits and `-`"));
         }
         if !ids.insert(id.clone()) {
