@@ -74,6 +74,13 @@ impl Operation {
         }
     }
 
+    /// Whether this request may wait for news: it is counted apart, so that those who wait leave room to those who work.
+    #[must_use]
+    pub fn waits(self, query: &str) -> bool {
+        self == Self::RatedSummaries
+            && query.split('&').any(|part| part.strip_prefix("wait=").is_some_and(|seconds| seconds != "0"))
+    }
+
     /// The role a key needs; `None` needs no key, because nothing of any tenant is in the answer.
     #[must_use]
     pub fn role(self) -> Option<Role> {
@@ -116,5 +123,6 @@ impl Operation {
 #[must_use]
 pub fn route_codes() -> Vec<RouteCodes> {
     let listed = Operation::ALL.map(|operation| (operation.path(), operation.statuses()));
-    listed.into_iter().chain([(ROUTE_UNMATCHED, &[404, 405][..])]).collect()
+    let refused = Operation::ALL.map(|operation| (operation.path(), &[405][..]));
+    listed.into_iter().chain(refused).chain([(ROUTE_UNMATCHED, &[404][..])]).collect()
 }

@@ -121,12 +121,14 @@ async fn every_answer_is_measured_by_route_and_code() {
     served.get("/v1/usage").await;
     served.get("/v1/usage?nonsense=1").await;
     served.get("/nowhere").await;
+    served.get("/v1/events").await;
     served.post("/v1/events", "application/cloudevents-batch+json", "[{}]").await;
     let text = recorder.handle().render();
     for line in [
         r#"tidemark_http_requests_total{route="/v1/usage",code="200"} 1"#,
         r#"tidemark_http_requests_total{route="/v1/usage",code="400"} 1"#,
         r#"tidemark_http_requests_total{route="unmatched",code="404"} 1"#,
+        r#"tidemark_http_requests_total{route="/v1/events",code="405"} 1"#,
         r#"tidemark_http_request_seconds_count{route="/v1/usage"} 2"#,
         "tidemark_ingest_batches_total 1",
         "tidemark_ingest_bytes_total 4",
