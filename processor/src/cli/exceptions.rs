@@ -3,17 +3,16 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
 use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1::ExceptionRecord;
 
-use super::{Place, destinations};
-use crate::config::{Config, Scope};
+use super::{Place, destinations, open};
+use crate::config::Scope;
 use crate::http::metering::{DismissSelection, ExceptionFilter, ReplaySelection};
 use crate::observe::logging;
-use crate::service::{Engine, dismiss, exceptions, replay};
+use crate::service::{dismiss, exceptions, replay};
 
 #[derive(Args)]
 pub struct ExceptionsArgs {
@@ -86,7 +85,7 @@ pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
         ExceptionsCommand::List { place, kind, since, all, limit, json } => {
             let config = place.existing()?;
             logging::start(config.log)?;
-            let engine = open(&config, place)?;
+            let engine = open(&config, place, ROUTES)?;
             let status = (!all).then_some(ExceptionStatus::Open);
             let filter = ExceptionFilter { kind: *kind, status, since: *since, after: None, limit: *limit };
             let page = exceptions(&*engine.store, &Scope::Every, &filter)??;
@@ -107,7 +106,7 @@ pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
         ExceptionsCommand::Replay { place, kind, ids } => {
             let config = place.existing()?;
             logging::start(config.log)?;
-            let engine = open(&config, place)?;
+            let engine = open(&config, place, ROUTES)?;
             let selection =
                 ReplaySelection { ids: ids.clone(), kind: kind.map(|kind| kind.name().to_owned()) };
             let report = replay(&*engine.store, &engine.handle, &engine.intake, &Scope::Every, &selection)?;
@@ -126,7 +125,7 @@ pub fn run(args: &ExceptionsArgs) -> anyhow::Result<ExitCode> {
             logging::start(config.log)?;
             let selection = DismissSelection { ids: ids.clone(), reason: reason.clone() };
             selection.check().map_err(anyhow::Error::msg)?;
-            let engine = open(&config, place)?;
+            let engine = open(&config, place, ROUTES)?;
             let report = dismiss(&*engine.store, &engine.handle, &Scope::Every, &selection, &user())?;
             let open = engine.handle.snapshot().open_exceptions;
             engine.stop();
@@ -161,10 +160,8 @@ fn user() -> String {
     named.next().map_or_else(|| format!("user {uid}"), |name| format!("user {name} ({uid})"))
 }
 
-fn open(config: &Config, place: &Place) -> anyhow::Result<Engine> {
-    Engine::start(config, place.accept_loss)
-        .context("cannot open the data folder; while a service runs on it, use GET /v1/exceptions, and POST /v1/exceptions/replay or dismiss")
-}
+/// While a service has the folder open.
+const ROUTES: &str = "GET /v1/exceptions, and POST /v1/exceptions/replay or dismiss";
 
 fn show(record: &ExceptionRecord) -> std::io::Result<()> {
     say!("{}  {}  {}", record.id, record.kind, record.status);

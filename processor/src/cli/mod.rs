@@ -30,6 +30,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Archive, Billing, Config, Erp};
+use crate::partition::OpenError;
+use crate::service::{Engine, EngineError};
+use crate::store::StoreError;
 
 #[derive(Parser)]
 #[command(name = "tidemark", version, about, long_about = None, propagate_version = true)]
@@ -126,6 +129,26 @@ impl Place {
     }
 }
 
+/// The error and its causes, each said once: many of ours have their cause in their own sentence.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// Opens an existing data folder for a question or a correction; `routes` answer the same while a service runs on it.
+fn open(config: &Config, place: &Place, routes: &str) -> anyhow::Result<Engine> {
+    Engine::start(config, place.accept_loss).map_err(|error| match &error {
+        EngineError::Open(OpenError::Store(StoreError::Locked { .. })) => anyhow::Error::from(error)
+            .context(format!("while a service runs on the data folder, use {routes}")),
+        _ => error.into(),
+    })
+}
+
 /// As a shell shows a command that SIGPIPE ended.
 const READER_GONE: u8 = 141;
 
@@ -155,8 +178,23 @@ pub fn run() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
             // When nobody reads standard error either, the exit code is all that can be said.
-            let _ = writeln!(std::io::stderr(), "tidemark: {error:#}");
+            let _ = writeln!(std::io::stderr(), "tidemark: {}", told(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = std::io::Error::other("Address already in use");
+        let listen =
+            crate::http::serve::ServeError::Listen { listen: ([127, 0, 0, 1], 80).into(), source: cause };
+        let said = told(&anyhow::Error::from(listen).context("cannot serve"));
+        assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
+        assert!(said.starts_with("cannot serve: cannot listen on 127.0.0.1:80"), "{said}");
     }
 }

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
 
-use super::Place;
+use super::{Place, open};
 use crate::config::Scope;
 use crate::http::metering::Reconciliation;
 use crate::observe::logging;
-use crate::service::{Engine, reconcile};
+use crate::service::reconcile;
 
 #[derive(Args)]
 pub struct ReconcileArgs {
@@ -27,8 +26,7 @@ pub struct ReconcileArgs {
 pub fn run(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
     let config = args.place.existing()?;
     logging::start(config.log)?;
-    let engine = Engine::start(&config, args.place.accept_loss)
-        .context("cannot open the data folder; while a service runs on it, use GET /v1/reconciliation")?;
+    let engine = open(&config, &args.place, "GET /v1/reconciliation")?;
     let report = reconcile(&*engine.store, &Scope::Every, &engine.folders);
     engine.stop();
     let report = report?;

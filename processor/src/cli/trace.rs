@@ -9,11 +9,11 @@ use tidemark_schemas::ids::TenantId;
 use tidemark_schemas::money::{Currency, in_units};
 use tidemark_schemas::wire::v1::{JournalEntry, RatedSummary, Receipt};
 
-use super::Place;
+use super::{Place, open};
 use crate::config::Scope;
 use crate::http::metering::{EventTrace, PostingTrace};
 use crate::observe::logging;
-use crate::service::{Engine, trace_event, trace_posting};
+use crate::service::{trace_event, trace_posting};
 
 #[derive(Args)]
 pub struct TraceArgs {
@@ -55,8 +55,7 @@ pub fn run(args: &TraceArgs) -> anyhow::Result<ExitCode> {
     let (TraceCommand::Event { place, .. } | TraceCommand::Entry { place, .. }) = &args.command;
     let config = place.existing()?;
     logging::start(config.log)?;
-    let engine = Engine::start(&config, place.accept_loss)
-        .context("cannot open the data folder; while a service runs on it, use GET /v1/trace/event and /v1/trace/posting/{id}")?;
+    let engine = open(&config, place, "GET /v1/trace/event and /v1/trace/posting/{id}")?;
     let (preparer, folder) = (engine.intake.preparer(), engine.folders.archive.clone());
     let asked = match &args.command {
         TraceCommand::Event { tenant, source, id, .. } => {
