@@ -13,7 +13,7 @@ use super::delivered::Folders;
 use super::intake::Intake;
 use super::outgoing::OutboxRows;
 use crate::archive::{ArchiveError, Archiver};
-use crate::catalog::{self, CatalogErrors};
+use crate::catalog::{self, CatalogErrors, Texts};
 use crate::clock;
 use crate::config::{Archive, Billing, Config, Erp};
 use crate::ingest_plan::IngestPlan;
@@ -26,8 +26,6 @@ use crate::store::Store;
 pub enum EngineError {
     #[error(transparent)]
     Catalog(#[from] CatalogErrors),
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Meters(Vec<MeterMistake>),
     #[error(transparent)]
     Terms(#[from] TermsError),
     #[error(transparent)]
@@ -76,7 +74,11 @@ impl Engine {
         let archives = folders.archive.is_some();
         let make =
             |key| Ok(Preparer::new(Arc::clone(&terms), IngestPlan::new(&terms.catalog, key)?, key, archives));
-        let partition = Partition::open(&options, &files, make, clock::now())?;
+        let partition =
+            Partition::open(&options, &files, make, clock::now()).map_err(|error| match error {
+                OpenError::Meters(mistakes) => located(&files, mistakes).into(),
+                error => EngineError::from(error),
+            })?;
         let store = partition.store();
         let losses = accepted_losses(&*store).map_err(OpenError::from)?;
         for loss in &losses {
@@ -147,7 +149,7 @@ impl Engine {
         let changed = catalog::changed(&self.catalog_folder, &current.terms.catalog.version)?;
         let Some((changed, files)) = changed else { return Ok(None) };
         let version = changed.version.to_string();
-        let preparer = self.preparer_for(changed)?;
+        let preparer = self.preparer_for(changed, &files)?;
         let proposed = Arc::clone(&preparer);
         let answer = self.handle.ask(|reply| Input::PutInForce(files, proposed, reply));
         answer.ok_or(EngineError::Stopped)??;
@@ -155,10 +157,10 @@ impl Engine {
         Ok(Some(version))
     }
 
-    fn preparer_for(&self, catalog: Catalog) -> Result<Arc<Preparer>, EngineError> {
+    fn preparer_for(&self, catalog: Catalog, files: &Texts) -> Result<Arc<Preparer>, EngineError> {
         let key = self.intake.preparer().key();
         let terms = Arc::new(Terms::new(Arc::new(catalog))?);
-        let plan = IngestPlan::new(&terms.catalog, key).map_err(EngineError::Meters)?;
+        let plan = IngestPlan::new(&terms.catalog, key).map_err(|mistakes| located(files, mistakes))?;
         Ok(Arc::new(Preparer::new(terms, plan, key, self.archiver.is_some())))
     }
 
@@ -173,6 +175,15 @@ impl Engine {
         drop(self.store);
         drop(self.partition.join().expect("the partition's thread reports its failures as errors"));
     }
+}
+
+/// Mistakes in expressions, at their places in the files.
+fn located(files: &Texts, mistakes: Vec<MeterMistake>) -> CatalogErrors {
+    let place = |mistake: MeterMistake| {
+        let (meter, part) = (mistake.meter.as_str(), mistake.part.to_string());
+        catalog::mistake_of_meter(files, meter, &part, mistake.message)
+    };
+    CatalogErrors { mistakes: mistakes.into_iter().map(place).collect(), omitted: 0 }
 }
 
 fn folders(config: &Config) -> Folders {
@@ -197,10 +208,10 @@ fn folders(config: &Config) -> Folders {
 /// # Errors
 /// [`EngineError`] with every mistake of the first kind that has any.
 pub fn check_catalog(folder: &Path) -> Result<Catalog, EngineError> {
-    let catalog = catalog::load(folder)?;
+    let (catalog, files) = catalog::load_texts(folder)?;
     // No event is hashed here, so any key will do.
     let key = tidemark_core::identity::DeploymentKey([0; 16]);
-    IngestPlan::new(&catalog, key).map_err(EngineError::Meters)?;
+    IngestPlan::new(&catalog, key).map_err(|mistakes| located(&files, mistakes))?;
     Terms::new(Arc::new(catalog.clone()))?;
     Ok(catalog)
 }

@@ -116,3 +116,16 @@ fn a_reader_that_goes_away_is_no_fault() {
         assert_eq!(ended.status.code(), Some(141), "{arguments:?}: as a shell shows an end by SIGPIPE");
     }
 }
+
+#[test]
+fn a_hang_up_does_not_end_a_service() {
+    let product = Product::new();
+    let service = crate::service::Service::start(&product, &[]);
+    let hang_up =
+        std::process::Command::new("kill").args(["-HUP", &service.process_id().to_string()]).status();
+    assert!(hang_up.expect("kill runs").success());
+    for id in ["e1", "e2", "e3"] {
+        let answer = service.json("POST", "/v1/events", &event(id, "10:00:00", "1"));
+        assert_eq!(answer["accepted"], 1, "{answer}");
+    }
+}

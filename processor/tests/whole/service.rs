@@ -32,6 +32,10 @@ impl Service {
         Self { child, address: address.expect("just found") }
     }
 
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn ask(&self, method: &str, path: &str, body: &str) -> String {
         self.ask_as("application/x-ndjson", method, path, body)
     }

@@ -98,7 +98,13 @@ fn every_mistake_of_a_catalog_is_explained() {
         &CATALOG.replace("value = \"tokens\"", "value = \"tokens * 1.5 / 3\""),
     );
     let expression = product.run(&["check", "catalog"]);
-    assert!(!expression.succeeded && expression.err.contains("tokens"), "{}", expression.err);
+    assert!(
+        !expression.succeeded && expression.err.contains("catalog.toml:10:9: meter \"tokens\" value: "),
+        "{}",
+        expression.err
+    );
+    let missing = product.run(&["check", "nowhere"]);
+    assert!(!missing.succeeded && !missing.err.contains("nowhere:1:1"), "{missing:#?}");
 }
 
 #[test]
