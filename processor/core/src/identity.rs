@@ -177,7 +177,7 @@ mod tests {
             let mut plain = SipHasher13::new_with_key(&KEY.0);
             plain.write(&(cut as u64).to_le_bytes());
             plain.write(&(cut as u32).to_le_bytes());
-            plain.write(long[..cut].as_bytes());
+            plain.write(&long.as_bytes()[..cut]);
             plain.write(&3_u32.to_le_bytes());
             plain.write(b"end");
             assert_eq!(hasher.finish128(), plain.finish128().as_u128(), "{cut}");
