@@ -53,7 +53,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let config = set_up(&args.data)?;
     logging::start(config.log)?;
     let engine = Arc::new(Engine::start(&config, false)?);
-    eprintln!(
+    note!(
         "Playing {} calls of an hour through the whole path, state in {} …",
         args.calls,
         args.data.display()
@@ -65,7 +65,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let lag = lag(&engine, &fed);
     let first = settle(&engine, &config)?;
     let page = page(args, &config, &engine, &truth, &fed, took, lag)?;
-    eprintln!("Playing the same hour again …");
+    note!("Playing the same hour again …");
     let (again, _) = play(args, &engine, "second run")?;
     let second = settle(&engine, &config)?;
     archiving.stop()?;

@@ -184,15 +184,15 @@ fn ingest_file(
     let (mut source, opened) = source::open(path, format, mapping, resume.as_ref())?;
     match &opened {
         Opened::Fresh => {}
-        Opened::Resumed { from } => eprintln!("{}: going on after record {}", source.name(), from.place),
+        Opened::Resumed { from } => note!("{}: going on after record {}", source.name(), from.place),
         Opened::Unchanged { at } => {
-            eprintln!(
+            note!(
                 "{}: nothing new since all {} records were taken; nothing has changed",
                 source.name(),
                 at.place
             );
         }
-        Opened::Replaced { before } => eprintln!(
+        Opened::Replaced { before } => note!(
             "{}: another file than the one of which {} records were taken; read from its beginning",
             source.name(),
             before.place

@@ -58,9 +58,9 @@ pub fn run(args: &KeysArgs) -> anyhow::Result<ExitCode> {
     let roles: Vec<_> = roles.iter().map(|role| format!("\"{}\"", role.name())).collect();
     let (text, hash) = new_key(id).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
     say!("{text}");
-    eprintln!("The line above is the key. It is shown this once; give it to its holder.");
-    eprintln!("Add this to the configuration file:\n");
-    eprintln!(
+    note!("The line above is the key. It is shown this once; give it to its holder.");
+    note!("Add this to the configuration file:\n");
+    note!(
         "[[api_key]]\nid = \"{id}\"\ntenant = \"{tenant}\"\nroles = [{}]\nhash = \"{hash}\"",
         roles.join(", ")
     );

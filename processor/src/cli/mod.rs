@@ -12,6 +12,14 @@ macro_rules! say {
     }};
 }
 
+/// Prints a line on standard error. What nobody reads there is no reason to stop; `eprintln!` panics.
+macro_rules! note {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod check;
 mod chores;
 mod demo;
