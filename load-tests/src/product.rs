@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: retries. Whoever sends decides when to send again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,9 @@ use serde::Deserialize;
 
 /// A longer wish is cut: a generator that sleeps for minutes offers no load.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+
+/// Lines of usage asked for at once, as many as the product gives.
+const USAGE_PAGE_ROWS: usize = 10_000;
 
 /// Enough of an error's body to see what it is about.
 const BODY_SHOWN_BYTES: usize = 400;
@@ -117,7 +121,7 @@ pub enum Reply {
     },
 }
 
-/// One line of `GET /v1/usage`.
+/// What one customer has used, in all billing periods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageRow {
     pub customer: String,
@@ -212,24 +216,41 @@ impl Product {
         answer.is_ok_and(|response| response.status() == StatusCode::OK)
     }
 
-    /// `GET /v1/usage?meter=METER&group_by=customer`: what the product has counted so far, open windows included.
+    /// `GET /v1/usage?meter=METER`, page by page: what the product has counted so far, open windows included.
     ///
     /// # Errors
     /// [`ProductError`]
     pub async fn usage(&self, meter: &str) -> Result<Vec<UsageRow>, ProductError> {
-        let request = format!("GET {}/v1/usage?meter={meter}&group_by=customer", self.url);
+        let (mut customers, mut after) = (BTreeMap::new(), String::new());
+        loop {
+            let page = self.usage_page(meter, &after).await?;
+            for (customer, (quantity, events)) in page.customers {
+                let row: &mut (i128, u64) = customers.entry(customer).or_default();
+                *row = (row.0 + quantity, row.1 + events);
+            }
+            match page.next {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+        let row = |(customer, (quantity, events))| UsageRow { customer, quantity, events };
+        Ok(customers.into_iter().map(row).collect())
+    }
+
+    async fn usage_page(&self, meter: &str, after: &str) -> Result<UsagePage, ProductError> {
+        let address = format!("{}/v1/usage?meter={meter}&limit={USAGE_PAGE_ROWS}{after}", self.url);
+        let request = format!("GET {address}");
         let unreachable = |error: reqwest::Error| ProductError::Unreachable {
             request: request.clone(),
             reason: described(&error),
         };
-        let address = format!("{}/v1/usage?meter={meter}&group_by=customer", self.url);
-        let response = self.authorized(self.client.get(address)).send().await.map_err(unreachable)?;
+        let response = self.authorized(self.client.get(&address)).send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;
         if status != StatusCode::OK {
             return Err(ProductError::Refused { request, status, body: shown(&body) });
         }
-        usage_rows(&body, meter).map_err(|reason| ProductError::Malformed {
+        usage_page(&body, meter).map_err(|reason| ProductError::Malformed {
             request,
             reason,
             body: shown(&body),
@@ -244,8 +265,20 @@ impl Product {
     }
 }
 
+/// One page of `GET /v1/usage`, by customer: quantity and events of all its billing periods on this page.
+#[derive(Debug, PartialEq, Eq)]
+struct UsagePage {
+    customers: BTreeMap<String, (i128, u64)>,
+    next: Option<String>,
+}
+
 /// The one place that knows the shape of `GET /v1/usage`.
-fn usage_rows(body: &[u8], meter: &str) -> Result<Vec<UsageRow>, String> {
+fn usage_page(body: &[u8], meter: &str) -> Result<UsagePage, String> {
+    #[derive(Deserialize)]
+    struct Page {
+        items: Vec<Row>,
+        next: Option<String>,
+    }
     #[derive(Deserialize)]
     struct Row {
         customer: String,
@@ -253,22 +286,23 @@ fn usage_rows(body: &[u8], meter: &str) -> Result<Vec<UsageRow>, String> {
         quantity: serde_json::Value,
         events: u64,
     }
-    let rows: Vec<Row> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let read = |row: Row| {
+    let page: Page = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let mut customers: BTreeMap<String, (i128, u64)> = BTreeMap::new();
+    for row in page.items {
+        if row.meter != meter {
+            return Err(format!("a line is of meter `{}`, asked was `{meter}`", row.meter));
+        }
         // A string, as documented, or a JSON integer; never through a float.
         let text = match &row.quantity {
             serde_json::Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        match text.parse() {
-            _ if row.meter != meter => {
-                Err(format!("a line is of meter `{}`, asked was `{meter}`", row.meter))
-            }
-            Ok(quantity) => Ok(UsageRow { customer: row.customer, quantity, events: row.events }),
-            Err(_) => Err(format!("the quantity {text} of {} is not an integer", row.customer)),
-        }
-    };
-    rows.into_iter().map(read).collect()
+        let not_whole = |_| format!("the quantity {text} of {} is not an integer", row.customer);
+        let quantity: i128 = text.parse().map_err(not_whole)?;
+        let total = customers.entry(row.customer).or_default();
+        *total = (total.0 + quantity, total.1 + row.events);
+    }
+    Ok(UsagePage { customers, next: page.next })
 }
 
 fn retry_after(response: &reqwest::Response) -> Duration {
@@ -318,15 +352,21 @@ mod tests {
     #[test]
     fn usage_is_read_exactly_or_not_at_all() {
         let row = |quantity: &str| {
-            format!(r#"[{{"customer":"a","meter":"tokens","quantity":{quantity},"events":2}}]"#)
+            format!(r#"{{"customer":"a","meter":"tokens","quantity":{quantity},"events":2}}"#)
         };
-        let read = |text: &str| usage_rows(text.as_bytes(), "tokens");
-        let expected = |quantity| Ok(vec![UsageRow { customer: "a".into(), quantity, events: 2 }]);
-        assert_eq!(read(&row("\"36893488147419103232\"")), expected(1 << 65));
-        assert_eq!(read(&row("7")), expected(7));
+        let page = |rows: &[String]| format!(r#"{{"items":[{}],"next":"n"}}"#, rows.join(","));
+        let read = |quantity: &str| usage_page(page(&[row(quantity)]).as_bytes(), "tokens");
+        let expected = |quantity, events| {
+            let customers = BTreeMap::from([("a".to_owned(), (quantity, events))]);
+            Ok(UsagePage { customers, next: Some("n".into()) })
+        };
+        assert_eq!(read("\"36893488147419103232\""), expected(1 << 65, 2));
+        assert_eq!(read("7"), expected(7, 2));
         for wrong in ["7.5", "\"7.0\"", "1e3", "null", "\"\""] {
-            assert!(read(&row(wrong)).is_err(), "{wrong}");
+            assert!(read(wrong).is_err(), "{wrong}");
         }
-        assert!(usage_rows(row("7").as_bytes(), "calls").is_err(), "another meter's line");
+        let periods = page(&[row("7"), row("8")]);
+        assert_eq!(usage_page(periods.as_bytes(), "tokens"), expected(15, 4), "two billing periods");
+        assert!(usage_page(periods.as_bytes(), "calls").is_err(), "another meter's line");
     }
 }

@@ -145,13 +145,15 @@ impl Store {
     }
 
     fn usage(&self) -> serde_json::Value {
-        self.totals
+        let items: Vec<_> = self
+            .totals
             .iter()
             .map(|(customer, (events, quantity))| {
                 serde_json::json!({"customer": customer, "meter": "tokens",
                     "quantity": quantity.to_string(), "events": events})
             })
-            .collect()
+            .collect();
+        serde_json::json!({"items": items})
     }
 }
 
@@ -200,7 +202,7 @@ fn answer(line: &str, body: &[u8], store: &Mutex<Store>) -> io::Result<(&'static
     if line.starts_with("GET /ready ") {
         return Ok(("200 OK", serde_json::json!({"ready": true})));
     }
-    if line.starts_with("GET /v1/usage?meter=tokens&group_by=customer ") {
+    if line.starts_with("GET /v1/usage?meter=tokens&limit=") {
         return Ok(("200 OK", store.usage()));
     }
     if !line.starts_with("POST /v1/events ") {

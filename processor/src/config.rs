@@ -10,7 +10,7 @@
 //! `docs/configuration.md` documents every key; a test compares the two.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +20,21 @@ mod check;
 mod file;
 #[cfg(test)]
 mod tests;
+
+/// An address and port, or a name and port. Of a name's addresses an IPv4 one, when it has one: that is what others reach.
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn resolved(listen: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = listen.parse() {
+        return Ok(address);
+    }
+    let form = "write it like 127.0.0.1:8080, [::]:8080 or localhost:8080";
+    let addresses = listen.to_socket_addrs().map_err(|error| format!("{error}; {form}"))?;
+    let addresses: Vec<_> = addresses.collect();
+    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    first.copied().ok_or_else(|| format!("the name has no address; {form}"))
+}
 
 /// Everything a deployment decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +118,7 @@ pub enum Role {
     Read,
     /// Answer for rated summaries. Not part of `read`: an answered row leaves the outbox.
     Acknowledge,
-    /// Replay exceptions.
+    /// Replay and dismiss exceptions.
     Operate,
 }
 

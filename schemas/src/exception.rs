@@ -90,7 +90,7 @@ impl ExceptionKind {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Malformed => "correct the producer and send the event again",
-            Self::Conflict => "find out which of the two is right; the first one was counted",
+            Self::Conflict => "find out which of the two is right; the first one stands, counted or waiting",
             Self::UnknownMeter => "add a meter for this event type to the catalog, then replay",
             Self::UnmappedSubject => "add the subject to a customer in the catalog, then replay",
             Self::MissingContract => "add or extend a subscription of the customer, then replay",
@@ -161,14 +161,19 @@ pub enum ExceptionStatus {
     Open,
     /// A replay has counted it, or its record was accepted.
     Resolved,
+    /// A person has closed it without counting it.
+    Dismissed,
 }
 
 impl ExceptionStatus {
+    pub const ALL: [Self; 3] = [Self::Open, Self::Resolved, Self::Dismissed];
+
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Resolved => "resolved",
+            Self::Dismissed => "dismissed",
         }
     }
 }

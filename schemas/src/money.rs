@@ -95,13 +95,19 @@ impl Money {
 impl fmt::Display for Money {
     /// `-12.30 USD`, with all digits of the minor unit.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.currency.minor_digits() as usize;
-        let sign = if self.minor < 0 { "-" } else { "" };
-        let magnitude = format!("{:0>width$}", self.minor.unsigned_abs(), width = digits + 1);
-        let (whole, fraction) = magnitude.split_at(magnitude.len() - digits);
-        let point = if digits == 0 { "" } else { "." };
-        write!(f, "{sign}{whole}{point}{fraction} {}", self.currency)
+        write!(f, "{} {}", in_units(self.minor, self.currency.minor_digits()), self.currency)
     }
+}
+
+/// Minor units as a decimal of the currency's unit, with all its digits: 1230 with 2 is `12.30`.
+#[must_use]
+pub fn in_units(minor: i128, minor_digits: u32) -> String {
+    let digits = minor_digits as usize;
+    let sign = if minor < 0 { "-" } else { "" };
+    let magnitude = format!("{:0>width$}", minor.unsigned_abs(), width = digits + 1);
+    let (whole, fraction) = magnitude.split_at(magnitude.len() - digits);
+    let point = if digits == 0 { "" } else { "." };
+    format!("{sign}{whole}{point}{fraction}")
 }
 
 #[cfg(test)]

@@ -236,7 +236,7 @@ fn too_late(terms: &Terms, event: &ResolvedEvent, watermark: Option<EventTime>) 
 
 fn conflict(block: &EventBlock) -> Park {
     let reason = format!(
-        "an event with the same source and id but other content was counted before; this one was received from {}",
+        "an event with the same source and id but other content was received before; this one was received from {}",
         block.origin
     );
     Park { kind: ExceptionKind::Conflict, meter: None, reason }

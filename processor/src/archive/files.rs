@@ -48,6 +48,10 @@ pub enum ArchiveError {
     Store(#[from] StoreError),
     #[error("the archive file {path}: {source}; check that its folder is writable and the disk is not full")]
     Io { path: PathBuf, source: std::io::Error },
+    #[error(
+        "the archive file {path} is missing, although the state lists it; restore it from a copy of the archive folder"
+    )]
+    Missing { path: PathBuf },
     #[error("the archive file {path}: {source}; if the file is damaged, restore it from a copy")]
     Parquet { path: PathBuf, source: parquet::errors::ParquetError },
     #[error("an archived block does not decode ({0}); keep the data folder and restore it from a backup")]

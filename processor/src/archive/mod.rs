@@ -6,10 +6,12 @@
 
 mod block;
 mod files;
+mod look;
 mod read;
 
 #[cfg(test)]
 pub use block::events_of;
 pub use block::{ArchivedEvent, block_row, compress};
 pub use files::{ArchiveError, ArchivedFile, Archiver};
+pub use look::{FilesLookedAt, look_at_files};
 pub use read::{Found, archived_events, events_between, find_event};

@@ -104,7 +104,7 @@ pub fn archived_events(store: &dyn KeyValue) -> Result<u64, ArchiveError> {
     Ok(total)
 }
 
-fn manifests(store: &dyn KeyValue) -> Result<Vec<(String, Manifest)>, ArchiveError> {
+pub(super) fn manifests(store: &dyn KeyValue) -> Result<Vec<(String, Manifest)>, ArchiveError> {
     let (mut all, mut from) = (Vec::new(), Vec::new());
     loop {
         let page = store.scan(Keyspace::ArchiveFile, &from, None, PAGE_ROWS)?;
@@ -156,7 +156,10 @@ fn each_in_file(
     take: &mut dyn FnMut(ArchivedEvent<'_>),
 ) -> Result<(), ArchiveError> {
     let parquet = |source| ArchiveError::Parquet { path: path.to_owned(), source };
-    let file = File::open(path).map_err(|source| ArchiveError::Io { path: path.to_owned(), source })?;
+    let file = File::open(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => ArchiveError::Missing { path: path.to_owned() },
+        _ => ArchiveError::Io { path: path.to_owned(), source },
+    })?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
     let groups: Result<Vec<_>, _> = (0..builder.metadata().num_row_groups())
         .filter_map(|group| match may_hold(&builder, group) {

@@ -17,7 +17,7 @@ pub const MISTAKES_MAX: usize = 10_000;
 pub struct Mistake {
     /// Name relative to the folder.
     pub file: String,
-    /// From 1.
+    /// From 1; 0 when a folder or a whole file is meant.
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
@@ -34,13 +34,16 @@ impl Mistake {
     /// One that has no line: a folder or a whole file cannot be read.
     pub(super) fn of_file(file: String, message: String, help: &str) -> Self {
         let (entry, path) = (String::new(), String::new());
-        Self { file, line: 1, column: 1, entry, path, message, help: help.to_owned() }
+        Self { file, line: 0, column: 0, entry, path, message, help: help.to_owned() }
     }
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        match self.line {
+            0 => write!(f, "{}: ", self.file)?,
+            line => write!(f, "{}:{line}:{}: ", self.file, self.column)?,
+        }
         let within = if self.entry.is_empty() {
             &self.path
         } else {
@@ -55,7 +58,8 @@ impl fmt::Display for Mistake {
         if !self.entry.is_empty() || !within.is_empty() {
             f.write_str(": ")?;
         }
-        write!(f, "{}; {}", self.message, self.help)
+        f.write_str(&self.message)?;
+        if self.help.is_empty() { Ok(()) } else { write!(f, "; {}", self.help) }
     }
 }
 
@@ -100,7 +104,7 @@ impl<'a> Source<'a> {
     }
 
     /// Line and column of a byte offset, both from 1.
-    fn position(&self, offset: usize) -> (usize, usize) {
+    pub fn position(&self, offset: usize) -> (usize, usize) {
         let starts = self.line_starts.get_or_init(|| {
             let after_breaks = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
             std::iter::once(0).chain(after_breaks.map(|(at, _)| at + 1)).collect()

@@ -17,6 +17,7 @@ mod checks;
 mod customers;
 mod folder;
 mod legal_entities;
+mod locate;
 mod meters;
 mod mistake;
 mod names;
@@ -46,6 +47,7 @@ use self::table::Table;
 use self::value::Zones;
 
 pub use self::folder::{CATALOG_BYTES_MAX, FILE_BYTES_MAX, FILES_MAX};
+pub use self::locate::mistake_of_meter;
 pub use self::meters::METERS_MAX;
 pub use self::mistake::{CatalogErrors, MISTAKES_MAX, Mistake};
 

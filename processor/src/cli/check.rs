@@ -17,7 +17,7 @@ pub struct CheckArgs {
 /// All mistakes, as one error.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let catalog = check_catalog(&args.folder)?;
-    println!(
+    say!(
         "{}: no mistakes. Catalog {} has {} meters, {} customers, {} subscriptions, {} rate cards, {} legal entities, \
          {} posting rules.",
         args.folder.display(),

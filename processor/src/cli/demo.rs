@@ -53,7 +53,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let config = set_up(&args.data)?;
     logging::start(config.log)?;
     let engine = Arc::new(Engine::start(&config, false)?);
-    eprintln!(
+    note!(
         "Playing {} calls of an hour through the whole path, state in {} …",
         args.calls,
         args.data.display()
@@ -65,7 +65,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let lag = lag(&engine, &fed);
     let first = settle(&engine, &config)?;
     let page = page(args, &config, &engine, &truth, &fed, took, lag)?;
-    eprintln!("Playing the same hour again …");
+    note!("Playing the same hour again …");
     let (again, _) = play(args, &engine, "second run")?;
     let second = settle(&engine, &config)?;
     archiving.stop()?;
@@ -74,8 +74,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     engine.stop();
     let rendered = page.render(Colour::of_standard_output());
     let unchanged = first == second && again.totals.counted == 0;
-    println!("{}", second_run(&again.totals, unchanged));
-    print!("{}", rendered.text);
+    say!("{}", second_run(&again.totals, unchanged));
+    say!("{}", rendered.text.trim_end_matches('\n'));
     Ok(if rendered.ties_out && unchanged { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -217,8 +217,8 @@ fn page(
     let (books, by_customer) = books(&*engine.store, truth)?;
     let progress = engine.handle.snapshot().progress;
     let outbox_waiting = progress.rated - progress.billed + progress.journal - progress.booked;
-    let used =
-        usage(&*engine.store, &engine.intake.preparer().terms, &Scope::Every, &UsageFilter::default())?;
+    let all = UsageFilter { limit: usize::MAX, ..UsageFilter::default() };
+    let used = usage(&*engine.store, &engine.intake.preparer().terms, &Scope::Every, &all)??.items;
     let tokens = |meter: &str| -> anyhow::Result<u64> {
         let of_meter = used.iter().filter(|row| row.meter == meter);
         of_meter.map(|row| Ok(row.quantity.parse::<u64>()?)).sum()

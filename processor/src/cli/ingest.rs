@@ -45,6 +45,9 @@ pub struct IngestArgs {
     /// Afterwards declare that all usage so far is complete, so that it is billed and booked now
     #[arg(long)]
     complete: bool,
+    /// Fail at the end when anything was rejected or waits as an exception; what was counted stays counted
+    #[arg(long)]
+    fail_on_rejected: bool,
 }
 
 fn format_of(text: &str) -> Result<Format, String> {
@@ -71,6 +74,8 @@ pub struct Totals {
     pub again: u64,
     pub rejected: u64,
     pub waiting: u64,
+    /// Meters that could not take an event which others have counted: each waits as an exception.
+    pub meter_refusals: u64,
     pub bytes: u64,
 }
 
@@ -89,6 +94,9 @@ impl Totals {
             }
         }
         self.rejected += taken.prepared.block.rejections.len() as u64;
+        let of_counted = |event: u32| taken.fates.events[event as usize] == Fate::Counted;
+        let refused = taken.fates.parked.iter().filter(|(event, _)| of_counted(*event));
+        self.meter_refusals += refused.count() as u64;
     }
 }
 
@@ -99,7 +107,14 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     logging::start(config.log)?;
     let tenant = TenantId::new(&args.tenant).context("--tenant")?;
     let mapping = args.mapping.as_deref().map(Mapping::read).transpose()?;
+    args.files.iter().try_for_each(|path| readable(path))?;
     let engine = Arc::new(Engine::start(&config, args.place.accept_loss)?);
+    if let Err(unknown) = known_tenant(&engine, &tenant) {
+        if let Some(engine) = Arc::into_inner(engine) {
+            engine.stop();
+        }
+        return Err(unknown);
+    }
     let archiving = start_archiving(&engine);
     let ingested = ingest_all(args, &engine, &tenant, mapping.as_ref());
     archiving.stop()?;
@@ -108,6 +123,32 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     let finished = ingested.and_then(|totals| finish(args, &engine, &config, totals));
     engine.stop();
     finished
+}
+
+/// Before anything is read, so that a misspelt name among many does not leave half of them taken.
+fn readable(path: &Path) -> anyhow::Result<()> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    let unusable = || format!("cannot read {}; nothing was read of any file", path.display());
+    let file = std::fs::File::open(path).with_context(unusable)?;
+    anyhow::ensure!(!file.metadata()?.is_dir(), "{} is a folder; name the files in it", path.display());
+    Ok(())
+}
+
+/// A tenant that no customer and no meter belongs to is a misspelling: everything would wait as an exception.
+fn known_tenant(engine: &Engine, tenant: &TenantId) -> anyhow::Result<()> {
+    let preparer = engine.intake.preparer();
+    let catalog = &preparer.terms.catalog;
+    let of_customers = catalog.customers.iter().map(|customer| &customer.tenant);
+    let of_meters = catalog.meters.iter().filter_map(|meter| meter.tenant.as_ref());
+    let known: std::collections::BTreeSet<&str> =
+        of_customers.chain(of_meters).map(TenantId::as_str).collect();
+    if known.is_empty() || known.contains(tenant.as_str()) {
+        return Ok(());
+    }
+    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    anyhow::bail!("the catalog has no tenant `{tenant}`; name one of {known} with --tenant. Nothing was read")
 }
 
 fn ingest_all(
@@ -125,6 +166,7 @@ fn ingest_all(
         all.again += totals.again;
         all.rejected += totals.rejected;
         all.waiting += totals.waiting;
+        all.meter_refusals += totals.meter_refusals;
     }
     Ok(all)
 }
@@ -142,15 +184,15 @@ fn ingest_file(
     let (mut source, opened) = source::open(path, format, mapping, resume.as_ref())?;
     match &opened {
         Opened::Fresh => {}
-        Opened::Resumed { from } => eprintln!("{}: going on after record {}", source.name(), from.place),
+        Opened::Resumed { from } => note!("{}: going on after record {}", source.name(), from.place),
         Opened::Unchanged { at } => {
-            eprintln!(
+            note!(
                 "{}: nothing new since all {} records were taken; nothing has changed",
                 source.name(),
                 at.place
             );
         }
-        Opened::Replaced { before } => eprintln!(
+        Opened::Replaced { before } => note!(
             "{}: another file than the one of which {} records were taken; read from its beginning",
             source.name(),
             before.place
@@ -334,7 +376,7 @@ fn finish(args: &IngestArgs, engine: &Engine, config: &Config, totals: Totals) -
     }
     let (billing, erp) = destinations::drain_all(engine, config)?;
     let progress = engine.handle.snapshot().progress;
-    println!(
+    say!(
         "received {} = counted {} + again {} + rejected {} + exceptions {}",
         totals.received(),
         totals.counted,
@@ -342,18 +384,34 @@ fn finish(args: &IngestArgs, engine: &Engine, config: &Config, totals: Totals) -
         totals.rejected,
         totals.waiting
     );
-    println!("rated lines: {} in all, {} delivered to billing now", progress.rated, billing.accepted);
-    println!("journal entries: {} in all, {} delivered to the ERP now", progress.journal, erp.accepted);
+    if totals.meter_refusals > 0 {
+        say!(
+            "not counted by every meter: {} more exceptions are of single meters, whose events others have counted",
+            totals.meter_refusals
+        );
+    }
+    say!("rated lines: {} in all, {} delivered to billing now", progress.rated, billing.accepted);
+    say!("journal entries: {} in all, {} delivered to the ERP now", progress.journal, erp.accepted);
     for (name, left) in [("billing", &billing), ("ERP", &erp)] {
         if let Some(failure) = &left.held_by {
-            println!("{} rows for {name} wait: {failure}", left.left);
+            say!("{} rows for {name} wait: {failure}", left.left);
         }
     }
     if engine.handle.snapshot().windows_open > 0 && !args.complete {
-        println!("Windows are still open; they close as later events arrive, or now with --complete.");
+        say!("Windows are still open; they close as later events arrive, or now with --complete.");
     }
-    if totals.rejected + totals.waiting > 0 {
-        println!("See what waits with: tidemark exceptions list --data {}", config.data_dir.display());
+    let not_counted = totals.rejected + totals.waiting;
+    if not_counted + totals.meter_refusals > 0 {
+        say!(
+            "{not_counted} of {} events were NOT counted: {} rejected, {} wait as exceptions",
+            totals.received(),
+            totals.rejected,
+            totals.waiting
+        );
+        say!("See what waits with: tidemark exceptions list --data {}", config.data_dir.display());
+        if args.fail_on_rejected {
+            anyhow::bail!("not everything was counted, and --fail-on-rejected was given");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

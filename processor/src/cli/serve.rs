@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::chores::Chores;
 use super::{Place, destinations};
-use crate::config::Config;
+use crate::config::{Config, resolved};
 use crate::http::auth::Keys;
 use crate::http::{operation, serve};
 use crate::observe::{logging, registry};
@@ -24,8 +24,8 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 pub struct ServeArgs {
     #[command(flatten)]
     place: Place,
-    /// Address and port to listen on
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Address, or name, and port to listen on
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = resolved)]
     listen: Option<SocketAddr>,
 }
 
@@ -101,11 +101,18 @@ async fn serve_until_stopped(
 }
 
 async fn signal() {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .expect("the operating system delivers SIGTERM");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    let listen = |kind| tokio::signal::unix::signal(kind).expect("the operating system delivers signals");
+    let mut terminate = listen(tokio::signal::unix::SignalKind::terminate());
+    // Habit says that it reloads; left alone it would end the process like a kill.
+    let mut hang_up = listen(tokio::signal::unix::SignalKind::hangup());
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = tokio::signal::ctrl_c() => return,
+            _ = hang_up.recv() => {
+                tracing::info!("SIGHUP changes nothing: the catalog is followed by itself, all else takes a restart");
+            }
+        }
     }
 }
 

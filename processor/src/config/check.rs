@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::file::{self, ArchiveKind, BillingKind, ErpKind};
 use super::{
     ApiKey, Archive, Billing, Config, ConfigError, Delivery, Erp, Http, KEY_ID_BYTES_MAX, KeyHash, Log, Role,
-    Scope, Secret, Tls, is_key_id,
+    Scope, Secret, Tls, is_key_id, resolved,
 };
 
 /// A kilobyte holds any token; more is a wrong file.
@@ -181,10 +181,9 @@ pub(super) fn protected(config: &Config) -> Result<(), ConfigError> {
 fn http(origin: &Origin<'_>, written: file::Http) -> Result<Http, ConfigError> {
     let listen = match &written.listen {
         None => SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-        Some(listen) => listen.get_ref().parse().map_err(|_| {
-            let reason = "not an address and port; write it like 127.0.0.1:8080 or [::]:8080";
-            origin.invalid(&listen.span(), reason)
-        })?,
+        Some(listen) => {
+            resolved(listen.get_ref()).map_err(|reason| origin.invalid(&listen.span(), reason))?
+        }
     };
     let seconds = |seconds: u64| seconds * 1000;
     let header_timeout = origin.number(written.header_timeout_ms, seconds(10), 1..=seconds(300))?;

@@ -4,6 +4,9 @@
 //! nor how much of a secret was right. The secret is 256 random bits, so a fast hash is enough.
 //! Deliberately absent: sessions and passwords. People come through a proxy that knows them.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -29,8 +32,21 @@ pub struct Caller {
 }
 
 /// The keys of this deployment.
-#[derive(Clone, Debug)]
-pub struct Keys(Vec<ApiKey>);
+#[derive(Debug)]
+pub struct Keys {
+    keys: Vec<ApiKey>,
+    refused: Mutex<Refused>,
+}
+
+/// Keys that were refused. Whoever tries many fills a counter, not the log.
+#[derive(Debug, Default)]
+struct Refused {
+    told_at: Option<Instant>,
+    untold: u64,
+}
+
+/// A line in the log for the keys refused in so long.
+const REFUSED_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// A new key: its text, shown once to its holder, and the hash to configure.
 ///
@@ -51,14 +67,14 @@ fn hash(text: &str) -> KeyHash {
 impl Keys {
     #[must_use]
     pub fn new(keys: Vec<ApiKey>) -> Self {
-        Self(keys)
+        Self { keys, refused: Mutex::default() }
     }
 
     /// Without keys, every caller is the tenant `default` with all roles; the configuration allows that on
     /// loopback only.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     /// # Errors
@@ -78,8 +94,23 @@ impl Keys {
             )
         })?;
         self.find(text).ok_or_else(|| {
+            self.tell_refused(text);
             unauthenticated("the API key is not known here; check that it is whole and not withdrawn")
         })
+    }
+
+    /// Says which key was tried, when that is one of ours: what is no id here may be a secret in the wrong place.
+    fn tell_refused(&self, text: &str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.told_at.is_some_and(|at| at.elapsed() < REFUSED_TOLD_EVERY) {
+            refused.untold += 1;
+            return;
+        }
+        let id = text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
+        let known = self.keys.iter().map(|key| key.id.as_str()).find(|known| Some(*known) == id);
+        let untold = std::mem::take(&mut refused.untold);
+        tracing::warn!(key = known.unwrap_or("unknown"), untold, "an API key was refused");
+        refused.told_at = Some(Instant::now());
     }
 
     fn find(&self, text: &str) -> Option<Caller> {
@@ -88,10 +119,10 @@ impl Keys {
         }
         let offered = hash(text);
         let mut found = u32::MAX;
-        for (index, key) in (0_u32..).zip(&self.0) {
+        for (index, key) in (0_u32..).zip(&self.keys) {
             found.conditional_assign(&index, key.hash.0.ct_eq(&offered.0));
         }
-        let key = self.0.get(usize::try_from(found).ok()?)?;
+        let key = self.keys.get(usize::try_from(found).ok()?)?;
         Some(Caller { key_id: key.id.clone(), scope: key.scope.clone(), roles: key.roles.clone() })
     }
 }

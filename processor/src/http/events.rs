@@ -2,7 +2,7 @@
 //!
 //! Answers 200 with a result per event whenever a list was taken, even if every event in it was rejected: a list has no single
 //! status (and 207 would only say "look inside"). A request with a single event (structured or binary mode) says
-//! its fate by status too: 200 counted, now or before; 202 waits as an exception; 409 conflict; 400 rejected.
+//! its fate by status too: 200 counted, or received before; 202 waits as an exception; 409 conflict; 400 rejected.
 //!
 //! Keeps: nothing is submitted of a request that is refused; the counts add up to `received` (I-8).
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Caller;
 use super::binding::Mode;
 use super::body::{self, Encoding};
-use super::metering::{Fate, Outcome};
+use super::metering::{Fate, MeterRefusal, Outcome};
 use super::problem::{self, Kind, Problem};
 use super::request::Parameters;
 use super::{Edge, problem::Details};
@@ -38,27 +38,30 @@ pub struct EventsParameters {
 #[derive(Deserialize, JsonSchema, Default, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Detail {
-    /// Only events that were not accepted.
+    /// Only events that were not accepted, or that some meter refused.
     #[default]
     Exceptional,
     All,
 }
 
-/// The answer. `received` is the sum of the five other counts.
+/// The answer. `received` = `accepted` + `duplicate` + `conflict` + `rejected` + `exceptions`.
 #[derive(Serialize, JsonSchema, Default, Debug, PartialEq, Eq)]
 pub struct EventsAnswer {
     pub received: u64,
-    /// Counted now.
+    /// Counted now, by at least one meter.
     pub accepted: u64,
-    /// Counted before, with the same content.
+    /// Received before, with the same content; counted once, or waiting as an exception.
     pub duplicate: u64,
-    /// Known with other content; not counted.
+    /// Received before with other content; not counted.
     pub conflict: u64,
     /// No valid events; not counted.
     pub rejected: u64,
     /// Waiting as exceptions; not counted yet.
     pub exceptions: u64,
-    /// By default only those that were not accepted; with `detail=all` every one.
+    /// Meters that could not take an accepted event. Each waits as an exception that `events` names; since the event
+    /// was accepted, it is in no other count.
+    pub meter_refusals: u64,
+    /// By default those that were not accepted, and those that some meter refused; with `detail=all` every one.
     pub events: Vec<EventAnswer>,
 }
 
@@ -78,6 +81,10 @@ pub struct EventAnswer {
     /// What is wrong and what to do, for a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Of an accepted event: the meters that could not take it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub refused_by: Vec<MeterRefusal>,
 }
 
 #[derive(Serialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +158,7 @@ fn single(fates: Vec<Fate>, detail: Detail) -> Response {
     let (kind, detail) = if answer.rejected > 0 {
         (Kind::InvalidEvent, format!("{}; correct the event and send it again", reason()))
     } else if answer.conflict > 0 {
-        let remedy = "the first one counts; give a different event a different id";
+        let remedy = "the first one stands; give a different event a different id";
         (Kind::Conflict, format!("{}; {remedy}", reason()))
     } else {
         let status = if answer.exceptions > 0 { StatusCode::ACCEPTED } else { StatusCode::OK };
@@ -165,8 +172,12 @@ fn single(fates: Vec<Fate>, detail: Detail) -> Response {
 fn answer(fates: Vec<Fate>, detail: Detail) -> EventsAnswer {
     let mut answer = EventsAnswer { received: fates.len() as u64, ..EventsAnswer::default() };
     for (index, fate) in (0_u64..).zip(fates) {
+        let mut refused_by = Vec::new();
         let (count, status, code, path, reason) = match fate.outcome {
-            Outcome::Accepted => (&mut answer.accepted, EventStatus::Accepted, None, None, None),
+            Outcome::Accepted { refused_by: meters } => {
+                refused_by = meters;
+                (&mut answer.accepted, EventStatus::Accepted, None, None, None)
+            }
             Outcome::Duplicate => (&mut answer.duplicate, EventStatus::Duplicate, None, None, None),
             Outcome::Conflict { reason } => {
                 let code = Some("conflict".to_owned());
@@ -181,8 +192,9 @@ fn answer(fates: Vec<Fate>, detail: Detail) -> EventsAnswer {
             }
         };
         *count += 1;
-        if status != EventStatus::Accepted || detail == Detail::All {
-            answer.events.push(EventAnswer { index, id: fate.id, status, code, path, reason });
+        answer.meter_refusals += refused_by.len() as u64;
+        if status != EventStatus::Accepted || !refused_by.is_empty() || detail == Detail::All {
+            answer.events.push(EventAnswer { index, id: fate.id, status, code, path, reason, refused_by });
         }
     }
     let counted = answer.accepted + answer.duplicate + answer.conflict + answer.rejected + answer.exceptions;

@@ -1,8 +1,9 @@
 //! May this request come in? Key, role and room are checked before a byte of the body is read; then it is measured.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,9 @@ use super::Edge;
 use super::operation::Operation;
 use super::problem::{Kind, Problem};
 use crate::observe::registry;
+
+/// Readers of billing that wait at the same time: a few instances of each of a few systems.
+pub const LONG_POLLS_MAX: usize = 64;
 
 pub async fn pass(
     State((edge, operation)): State<(Edge, Operation)>,
@@ -39,10 +43,12 @@ fn admit(
     let caller = edge.keys.caller(request.headers())?;
     caller.require(role)?;
     request.extensions_mut().insert(caller);
-    let room = edge.requests.clone().try_acquire_owned().map_err(|_| {
-        let most = edge.options.requests_max;
-        let detail =
-            format!("{most} requests are in progress, as many as allowed; send the same request again");
+    let (seats, most, doing) = match operation.waits(request.uri().query().unwrap_or_default()) {
+        true => (&edge.long_polls, LONG_POLLS_MAX, "long polls wait"),
+        false => (&edge.requests, edge.options.requests_max, "requests are in progress"),
+    };
+    let room = Arc::clone(seats).try_acquire_owned().map_err(|_| {
+        let detail = format!("{most} {doing}, as many as allowed; send the same request again");
         Problem::new(Kind::NotReady, detail).retry_after(Duration::from_secs(1))
     })?;
     Ok(Some(room))
@@ -55,8 +61,9 @@ pub async fn not_found(uri: Uri) -> Response {
         .into_response()
 }
 
-pub async fn method_not_allowed(method: Method, uri: Uri) -> Response {
-    count(registry::ROUTE_UNMATCHED, 405);
+pub async fn method_not_allowed(method: Method, uri: Uri, matched: MatchedPath) -> Response {
+    let known = Operation::ALL.into_iter().find(|operation| operation.path() == matched.as_str());
+    count(known.map_or(registry::ROUTE_UNMATCHED, Operation::path), 405);
     let detail = format!("`{}` has no method {method}; the Allow header names those it has", uri.path());
     Problem::new(Kind::MethodNotAllowed, detail).into_response()
 }

@@ -13,11 +13,19 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
+use tidemark_schemas::limits::ATTRIBUTE_BYTES_MAX;
+use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1;
 use tokio::sync::watch;
 
 use super::auth::Caller;
 use crate::config::Scope;
+
+/// A replay or a dismissal is one commit; a thousand exceptions keep it short.
+pub const IDS_MAX: usize = 1_000;
+
+/// Names shown in a refusal: enough to see a misspelling, not the whole list of customers.
+const NAMES_SHOWN_MAX: usize = 20;
 
 /// An answer that may have to wait for a disk.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send>>;
@@ -28,11 +36,13 @@ pub trait Metering: Send + Sync + 'static {
     /// An error means that nothing of the request is known to be stored; sending it again is always safe.
     fn submit(&self, caller: &Caller, events: Vec<Bytes>) -> Pending<Vec<Fate>>;
 
-    /// Whether events would be taken now; the error says why not.
-    fn ready(&self) -> Result<(), String>;
+    /// Whether events would be taken now, and under which catalog; the error says why not.
+    fn ready(&self) -> Result<Readiness, String>;
 
-    /// Rated summaries of the scope with a sequence above `after`, ascending, at most `limit`.
-    fn rated_after(&self, scope: &Scope, after: u64, limit: usize) -> Pending<Vec<RatedRow>>;
+    /// Rated summaries of the scope with a sequence above `after`, ascending, at most `limit`. Unknown is an `after`
+    /// beyond the newest of all.
+    fn rated_after(&self, scope: &Scope, after: u64, limit: usize)
+    -> Pending<Result<Vec<RatedRow>, Unknown>>;
 
     /// Changes whenever a rated summary is added, for readers that wait.
     fn rated_changes(&self) -> watch::Receiver<u64>;
@@ -44,14 +54,18 @@ pub trait Metering: Send + Sync + 'static {
         answers: Vec<Acknowledgement>,
     ) -> Pending<Vec<AcknowledgementResult>>;
 
-    fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<ExceptionPage>;
+    /// Newest first.
+    fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<Result<ExceptionPage, Unknown>>;
 
     fn exception(&self, scope: &Scope, id: &str) -> Pending<Option<v1::ExceptionRecord>>;
 
     /// Books again what waits, and says what became of it.
     fn replay(&self, caller: &Caller, selection: ReplaySelection) -> Pending<ReplayReport>;
 
-    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>>;
+    /// Closes exceptions without counting them, and says which of them it did not find or not find open.
+    fn dismiss(&self, caller: &Caller, selection: DismissSelection) -> Pending<DismissReport>;
+
+    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Result<UsagePage, Unknown>>;
 
     /// From an event to the journal entries it is in.
     fn trace_event(&self, scope: &Scope, source: &str, id: &str) -> Pending<Option<EventTrace>>;
@@ -79,6 +93,21 @@ pub enum Unavailable {
     Stopped { why: String },
 }
 
+/// The question names something that is not there; the text says which, and what is allowed. The edge turns it into 400.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unknown(pub String);
+
+impl Unknown {
+    /// `name`, given as the parameter `parameter`, is none of `all`, which is shown in part when it is long.
+    pub fn name<'a>(parameter: &str, name: &str, are: &str, mut all: impl Iterator<Item = &'a str>) -> Self {
+        let shown: Vec<_> = all.by_ref().take(NAMES_SHOWN_MAX).collect();
+        let more = if all.next().is_some() { ", …" } else { "" };
+        let name = name.chars().take(100).collect::<String>();
+        Self(format!("{parameter}: there is no `{name}`; {are} [{}{more}]", shown.join(", ")))
+    }
+}
+
 /// What became of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fate {
@@ -89,24 +118,39 @@ pub struct Fate {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Accepted,
-    /// Seen before with the same content: counted once.
+    /// Counted, by every meter that reads it but these.
+    Accepted { refused_by: Vec<MeterRefusal> },
+    /// Seen before with the same content: it stays as the first one is, counted or waiting.
     Duplicate,
-    /// Seen before with other content: the first one counts, this one waits for a person.
-    Conflict {
-        reason: String,
-    },
+    /// Seen before with other content: the first one stands, this one waits for a person.
+    Conflict { reason: String },
     /// No valid event; kept as an exception, but only the producer can correct it.
-    Rejected {
-        code: &'static str,
-        path: String,
-        reason: String,
-    },
+    Rejected { code: &'static str, path: String, reason: String },
     /// Valid, but the catalog does not say yet what it is worth: it waits and can be replayed.
-    Waiting {
-        kind: ExceptionKind,
-        reason: String,
-    },
+    Waiting { kind: ExceptionKind, reason: String },
+}
+
+/// Under which catalog events are taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Readiness {
+    /// Version of the catalog in force.
+    pub catalog: String,
+    /// Since when this process has it in force, RFC 3339.
+    pub catalog_since: String,
+    /// The folder was changed and the change refused; the log says why.
+    pub catalog_change_refused: bool,
+}
+
+/// A meter that could not take an event which others have counted. Its part waits as an exception of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MeterRefusal {
+    pub meter: String,
+    /// The kind of exception: `refused_value`, `missing_price` or `cardinality_exceeded`.
+    pub code: String,
+    /// What is wrong, for a person.
+    pub reason: String,
+    /// Id of the exception.
+    pub exception: String,
 }
 
 /// A rated summary as stored, with its position in billing's order.
@@ -161,6 +205,8 @@ pub enum AcknowledgementStatus {
 pub struct ExceptionFilter {
     pub kind: Option<ExceptionKind>,
     pub status: Option<ExceptionStatus>,
+    /// Only those received at or after this.
+    pub since: Option<EventTime>,
     /// Id of the last exception of the page before.
     pub after: Option<String>,
     pub limit: usize,
@@ -185,7 +231,7 @@ pub struct ReplaySelection {
     pub kind: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReplayReport {
     /// Exceptions that the selection found open and replayable.
     pub selected: u64,
@@ -195,6 +241,44 @@ pub struct ReplayReport {
     pub waiting: u64,
     /// Refused records that are sent again; each exception is resolved when its record is accepted.
     pub resent: u64,
+    /// Ids that were asked for and are of no exception in the key's scope.
+    pub unknown: Vec<String>,
+}
+
+/// Which exceptions a person closes without counting them, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DismissSelection {
+    /// Ids of exceptions, 1 to 1,000.
+    pub ids: Vec<String>,
+    /// What became of them, for whoever asks later; 1 to 1,024 bytes.
+    pub reason: String,
+}
+
+impl DismissSelection {
+    /// # Errors
+    /// What is wrong, for a person.
+    pub fn check(&self) -> Result<(), String> {
+        if !(1..=IDS_MAX).contains(&self.ids.len()) {
+            return Err(format!("{} ids; allowed are 1 to {IDS_MAX}", self.ids.len()));
+        }
+        let reason = self.reason.trim();
+        if reason.is_empty() || reason.len() > ATTRIBUTE_BYTES_MAX {
+            let allowed = format!("allowed are 1 to {ATTRIBUTE_BYTES_MAX} bytes");
+            return Err(format!("the reason has {} bytes without spaces around it; {allowed}", reason.len()));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct DismissReport {
+    /// Closed now.
+    pub dismissed: u64,
+    /// Ids that were resolved or dismissed before; they stay as they are.
+    pub not_open: Vec<String>,
+    /// Ids of no exception in the key's scope.
+    pub unknown: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -203,15 +287,33 @@ pub struct UsageFilter {
     pub meter: Option<String>,
     /// Names of dimensions; each distinct tuple of their values is a row.
     pub group_by: Vec<String>,
+    /// Only windows that start at or after this.
+    pub from: Option<EventTime>,
+    /// Only windows that start before this.
+    pub to: Option<EventTime>,
+    /// The `next` of the page before.
+    pub after: Option<String>,
+    pub limit: usize,
 }
 
-/// Usage so far: windows still open and windows closed, adjustments included.
+/// Rows by tenant, customer, meter, dimensions and billing period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct UsagePage {
+    pub items: Vec<UsageRow>,
+    /// Give it as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Usage of one billing period so far: windows still open and windows closed, adjustments included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UsageRow {
+    pub tenant: String,
     pub customer: String,
     pub meter: String,
-    /// Values of the dimensions asked for.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// The billing period that the windows are in.
+    pub period: v1::Span,
+    /// Values of the dimensions asked for; empty without `group_by`.
     pub dimensions: BTreeMap<String, String>,
     /// A decimal.
     pub quantity: String,
@@ -223,7 +325,7 @@ pub struct UsageRow {
 pub struct EventTrace {
     pub source: String,
     pub id: String,
-    /// `counted` or `waiting`.
+    /// `counted`, `waiting` or `dismissed`.
     pub fate: String,
     /// The archive file that holds it; absent while it is in the store only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -292,16 +394,34 @@ pub struct AcceptedLoss {
 pub struct ReconciliationCheck {
     /// What is compared, such as `rated = billed`.
     pub name: String,
-    /// `events`, or a currency's ISO 4217 code for amounts in its minor unit.
+    /// What is counted, `events` or `files`; or the ISO 4217 code of the currency that the amounts are in.
     pub unit: String,
+    /// An integer; for amounts a decimal of the currency's unit with all its digits, such as `130.69`.
     pub left: String,
+    /// As `left`.
     pub right: String,
     /// Left less right; `0` when it ties out.
     pub difference: String,
     /// Known and allowed part of the difference: what is on its way.
     pub in_flight: String,
     pub ties_out: bool,
-    /// What the check leaves out, and why.
+    /// For amounts: the same four as integers of the currency's minor unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minor_units: Option<MinorUnits>,
+    /// What the check looked at, or leaves out, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// Amounts as integers, for programs that add them up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MinorUnits {
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Fractional digits of the currency's minor unit: 2 for USD, whose minor unit is the cent.
+    pub minor_digits: u32,
+    pub left_minor: String,
+    pub right_minor: String,
+    pub difference_minor: String,
+    pub in_flight_minor: String,
 }

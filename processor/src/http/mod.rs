@@ -45,6 +45,8 @@ pub struct Edge {
     keys: Arc<Keys>,
     options: Options,
     requests: Arc<Semaphore>,
+    /// Requests that wait for news; they take no room from the others.
+    long_polls: Arc<Semaphore>,
     /// Turns true when the server stops, so that readers who wait leave at once.
     closing: watch::Receiver<bool>,
     openapi: Bytes,
@@ -71,6 +73,7 @@ impl Edge {
             keys: Arc::new(keys),
             options,
             requests: Arc::new(Semaphore::new(options.requests_max)),
+            long_polls: Arc::new(Semaphore::new(gate::LONG_POLLS_MAX)),
             closing,
             openapi: openapi::text().into(),
         }
@@ -96,6 +99,7 @@ fn route(operation: Operation) -> MethodRouter<Edge> {
         Operation::Exceptions => on(method, queries::exceptions),
         Operation::Exception => on(method, queries::exception),
         Operation::Replay => on(method, queries::replay),
+        Operation::Dismiss => on(method, queries::dismiss),
         Operation::Usage => on(method, queries::usage),
         Operation::TraceEvent => on(method, queries::trace_event),
         Operation::TracePosting => on(method, queries::trace_posting),

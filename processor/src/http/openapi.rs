@@ -11,13 +11,15 @@ use serde_json::{Map, Value, json};
 
 use super::events::{EventsAnswer, EventsParameters, SingleRefusal};
 use super::metering::{
-    EventTrace, ExceptionPage, PostingTrace, Reconciliation, ReplayReport, ReplaySelection, UsageRow,
+    DismissReport, DismissSelection, EventTrace, ExceptionPage, PostingTrace, Reconciliation, ReplayReport,
+    ReplaySelection, UsagePage,
 };
 use super::operation::Operation;
-use super::probes::Probe;
+use super::probes::{Probe, ReadyProbe};
 use super::problem::{self, Details};
 use super::queries::{ExceptionParameters, TenantParameters, TraceEventParameters, UsageParameters};
 use super::rated::{PageParameters, RatedPage, Receipts, ReceiptsAnswer};
+use tidemark_schemas::limits::ATTRIBUTE_BYTES_MAX;
 use tidemark_schemas::wire::v1;
 
 /// The document as pretty JSON with a final newline.
@@ -95,9 +97,10 @@ fn names(operation: Operation) -> (&'static str, &'static str) {
             ("listRatedSummaries", "Rated summaries in billing's order, with long poll")
         }
         Operation::Receipts => ("acknowledgeRatedSummaries", "Accept or refuse rated summaries"),
-        Operation::Exceptions => ("listExceptions", "What could not be counted, and why"),
+        Operation::Exceptions => ("listExceptions", "What could not be counted, and why, newest first"),
         Operation::Exception => ("getException", "One exception with its whole context"),
         Operation::Replay => ("replayExceptions", "Book again what waits, after its cause was corrected"),
+        Operation::Dismiss => ("dismissExceptions", "Close exceptions without counting them, with a reason"),
         Operation::Usage => ("getUsage", "Usage so far, open windows included"),
         Operation::TraceEvent => ("traceEvent", "From an event to the journal entries it is in"),
         Operation::TracePosting => ("tracePosting", "From a journal entry to the rated summaries behind it"),
@@ -150,16 +153,17 @@ fn query<T: JsonSchema>(generator: &mut SchemaGenerator) -> Vec<Value> {
 fn body(operation: Operation, generator: &mut SchemaGenerator) -> Option<Value> {
     Some(match operation {
         Operation::SubmitEvents => {
+            let text = json!({ "type": "string", "minLength": 1, "maxLength": ATTRIBUTE_BYTES_MAX });
             let event = json!({
                 "type": "object",
-                "description": "A CloudEvents 1.0 event",
-                "required": ["specversion", "id", "source", "type"],
+                "description": "A CloudEvents 1.0 event, with the subject and time that metering needs",
+                "required": ["specversion", "id", "source", "type", "subject", "time"],
                 "properties": {
                     "specversion": { "const": "1.0" },
-                    "id": { "type": "string", "minLength": 1 },
-                    "source": { "type": "string", "minLength": 1 },
-                    "type": { "type": "string", "minLength": 1 },
-                    "subject": { "type": "string" },
+                    "id": text,
+                    "source": text,
+                    "type": text,
+                    "subject": text,
                     "time": { "type": "string", "format": "date-time" },
                     "data": {},
                 },
@@ -177,6 +181,7 @@ fn body(operation: Operation, generator: &mut SchemaGenerator) -> Option<Value> 
         }
         Operation::Receipts => content::<Receipts>(generator, "application/json"),
         Operation::Replay => content::<ReplaySelection>(generator, "application/json"),
+        Operation::Dismiss => content::<DismissSelection>(generator, "application/json"),
         _ => return None,
     })
 }
@@ -214,12 +219,14 @@ fn answer(operation: Operation, generator: &mut SchemaGenerator) -> Value {
         Operation::Exceptions => content::<ExceptionPage>(generator, JSON),
         Operation::Exception => content::<v1::ExceptionRecord>(generator, JSON),
         Operation::Replay => content::<ReplayReport>(generator, JSON),
-        Operation::Usage => content::<Vec<UsageRow>>(generator, JSON),
+        Operation::Dismiss => content::<DismissReport>(generator, JSON),
+        Operation::Usage => content::<UsagePage>(generator, JSON),
         Operation::TraceEvent => content::<EventTrace>(generator, JSON),
         Operation::TracePosting => content::<PostingTrace>(generator, JSON),
         Operation::Reconciliation => content::<Reconciliation>(generator, JSON),
         Operation::Metrics => json!({ "text/plain": { "schema": { "type": "string" } } }),
-        Operation::Health | Operation::Ready => content::<Probe>(generator, JSON),
+        Operation::Health => content::<Probe>(generator, JSON),
+        Operation::Ready => content::<ReadyProbe>(generator, JSON),
         Operation::OpenApi => json!({ JSON: { "schema": { "type": "object" } } }),
     }
 }

@@ -14,6 +14,7 @@ pub enum Operation {
     Exceptions,
     Exception,
     Replay,
+    Dismiss,
     Usage,
     TraceEvent,
     TracePosting,
@@ -25,13 +26,14 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SubmitEvents,
         Self::RatedSummaries,
         Self::Receipts,
         Self::Exceptions,
         Self::Exception,
         Self::Replay,
+        Self::Dismiss,
         Self::Usage,
         Self::TraceEvent,
         Self::TracePosting,
@@ -45,7 +47,7 @@ impl Operation {
     #[must_use]
     pub fn method(self) -> Method {
         match self {
-            Self::SubmitEvents | Self::Receipts | Self::Replay => Method::POST,
+            Self::SubmitEvents | Self::Receipts | Self::Replay | Self::Dismiss => Method::POST,
             _ => Method::GET,
         }
     }
@@ -60,6 +62,7 @@ impl Operation {
             Self::Exceptions => "/v1/exceptions",
             Self::Exception => "/v1/exceptions/{id}",
             Self::Replay => "/v1/exceptions/replay",
+            Self::Dismiss => "/v1/exceptions/dismiss",
             Self::Usage => "/v1/usage",
             Self::TraceEvent => "/v1/trace/event",
             Self::TracePosting => "/v1/trace/posting/{id}",
@@ -71,13 +74,20 @@ impl Operation {
         }
     }
 
+    /// Whether this request may wait for news: it is counted apart, so that those who wait leave room to those who work.
+    #[must_use]
+    pub fn waits(self, query: &str) -> bool {
+        self == Self::RatedSummaries
+            && query.split('&').any(|part| part.strip_prefix("wait=").is_some_and(|seconds| seconds != "0"))
+    }
+
     /// The role a key needs; `None` needs no key, because nothing of any tenant is in the answer.
     #[must_use]
     pub fn role(self) -> Option<Role> {
         match self {
             Self::SubmitEvents => Some(Role::Ingest),
             Self::Receipts => Some(Role::Acknowledge),
-            Self::Replay => Some(Role::Operate),
+            Self::Replay | Self::Dismiss => Some(Role::Operate),
             Self::RatedSummaries
             | Self::Exceptions
             | Self::Exception
@@ -94,7 +104,9 @@ impl Operation {
     pub fn statuses(self) -> &'static [u16] {
         match self {
             Self::SubmitEvents => &[200, 202, 400, 401, 403, 408, 409, 413, 415, 429, 500, 503],
-            Self::Receipts | Self::Replay => &[200, 400, 401, 403, 408, 413, 415, 429, 500, 503],
+            Self::Receipts | Self::Replay | Self::Dismiss => {
+                &[200, 400, 401, 403, 408, 413, 415, 429, 500, 503]
+            }
             Self::Exception | Self::TraceEvent | Self::TracePosting => {
                 &[200, 400, 401, 403, 404, 429, 500, 503]
             }
@@ -111,5 +123,6 @@ impl Operation {
 #[must_use]
 pub fn route_codes() -> Vec<RouteCodes> {
     let listed = Operation::ALL.map(|operation| (operation.path(), operation.statuses()));
-    listed.into_iter().chain([(ROUTE_UNMATCHED, &[404, 405][..])]).collect()
+    let refused = Operation::ALL.map(|operation| (operation.path(), &[405][..]));
+    listed.into_iter().chain(refused).chain([(ROUTE_UNMATCHED, &[404][..])]).collect()
 }

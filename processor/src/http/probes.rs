@@ -10,12 +10,21 @@ use serde::Serialize;
 use std::time::Duration;
 
 use super::Edge;
+use super::metering::Readiness;
 use super::problem::{Kind, Problem};
 
 #[derive(Serialize, JsonSchema)]
 pub struct Probe {
-    /// `alive` or `ready`.
+    /// `alive`.
     pub status: &'static str,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct ReadyProbe {
+    /// `ready`.
+    pub status: &'static str,
+    #[serde(flatten)]
+    pub readiness: Readiness,
 }
 
 /// Alive as long as it answers: a restart would not help what `ready` complains about.
@@ -23,12 +32,12 @@ pub async fn health() -> Json<Probe> {
     Json(Probe { status: "alive" })
 }
 
-pub async fn ready(State(edge): State<Edge>) -> Result<Json<Probe>, Problem> {
+pub async fn ready(State(edge): State<Edge>) -> Result<Json<ReadyProbe>, Problem> {
     if *edge.closing.borrow() {
         return Err(Problem::new(Kind::NotReady, "stopping; use another instance"));
     }
     match edge.metering.ready() {
-        Ok(()) => Ok(Json(Probe { status: "ready" })),
+        Ok(readiness) => Ok(Json(ReadyProbe { status: "ready", readiness })),
         Err(why) => Err(Problem::new(Kind::NotReady, why).retry_after(Duration::from_secs(1))),
     }
 }

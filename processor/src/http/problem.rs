@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::metering::Unavailable;
+use super::metering::{Unavailable, Unknown};
 
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -122,6 +122,12 @@ impl From<Unavailable> for Problem {
                 Self::new(Kind::NotReady, detail).retry_after(Duration::from_secs(60))
             }
         }
+    }
+}
+
+impl From<Unknown> for Problem {
+    fn from(unknown: Unknown) -> Self {
+        Self::new(Kind::InvalidRequest, unknown.0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What waits, what was used, where did it go, does it tie out? The read routes, and replay.
+//! What waits, what was used, where did it go, does it tie out? The read routes, replay and dismissal.
 //!
 //! Keeps: a key sees its own tenant only; what belongs to another tenant is not found rather than forbidden, so
 //! that ids cannot be probed.
@@ -10,14 +10,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
 use tidemark_schemas::limits::ATTRIBUTE_BYTES_MAX;
+use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1;
 
 use super::Edge;
 use super::auth::Caller;
 use super::body;
 use super::metering::{
-    EventTrace, ExceptionFilter, ExceptionPage, PostingTrace, Reconciliation, ReplayReport, ReplaySelection,
-    UsageFilter, UsageRow,
+    DismissReport, DismissSelection, EventTrace, ExceptionFilter, ExceptionPage, IDS_MAX, PostingTrace,
+    Reconciliation, ReplayReport, ReplaySelection, UsageFilter, UsagePage,
 };
 use super::problem::{Kind, Problem};
 use super::request::{self, Parameters};
@@ -25,11 +26,9 @@ use super::request::{self, Parameters};
 /// An exception may carry 64 KiB of payload: a page stays within some 6 MB.
 const EXCEPTIONS_MAX: usize = 100;
 
-/// A replay is one commit; a thousand events keep it short.
-const REPLAY_IDS_MAX: usize = 1000;
-
-/// Rows of usage: what a screen or a spreadsheet takes.
+/// Rows of usage on one page, about 250 bytes each.
 const USAGE_ROWS_MAX: usize = 10_000;
+const USAGE_ROWS_DEFAULT: usize = 1_000;
 
 /// Dimensions to group by; meters have fewer.
 const GROUP_BY_MAX: usize = 16;
@@ -39,8 +38,10 @@ const GROUP_BY_MAX: usize = 16;
 pub struct ExceptionParameters {
     /// Such as `unmapped_subject`.
     kind: Option<String>,
-    /// `open` or `resolved`.
+    /// `open`, `resolved` or `dismissed`.
     status: Option<String>,
+    /// Only those received at or after this time, RFC 3339.
+    since: Option<String>,
     /// The `next` of the page before.
     after: Option<String>,
     /// 1 to 100, by default 50.
@@ -56,6 +57,14 @@ pub struct UsageParameters {
     meter: Option<String>,
     /// Names of dimensions, with commas between.
     group_by: Option<String>,
+    /// Only windows that start at or after this time, RFC 3339.
+    from: Option<String>,
+    /// Only windows that start before this time, RFC 3339.
+    to: Option<String>,
+    /// The `next` of the page before; the other parameters stay the same.
+    after: Option<String>,
+    /// 1 to 10,000, by default 1,000.
+    limit: Option<usize>,
     /// Only this tenant; for keys of every tenant.
     tenant: Option<String>,
 }
@@ -89,10 +98,11 @@ pub async fn exceptions(
     let filter = ExceptionFilter {
         kind: asked.kind.as_deref().map(kind).transpose()?,
         status: asked.status.as_deref().map(status).transpose()?,
+        since: asked.since.as_deref().map(|text| time("since", text)).transpose()?,
         after: asked.after,
         limit: request::limit(asked.limit, 50, EXCEPTIONS_MAX)?,
     };
-    Ok(Json(edge.metering.exceptions(&scope, filter).await?))
+    Ok(Json(edge.metering.exceptions(&scope, filter).await??))
 }
 
 pub async fn exception(
@@ -119,8 +129,8 @@ pub async fn replay(
     if selection.ids.is_empty() == selection.kind.is_none() {
         return invalid("name either `ids` or a `kind` of exceptions to replay".into());
     }
-    if selection.ids.len() > REPLAY_IDS_MAX {
-        return invalid(format!("{} ids; allowed are 1 to {REPLAY_IDS_MAX}", selection.ids.len()));
+    if selection.ids.len() > IDS_MAX {
+        return invalid(format!("{} ids; allowed are 1 to {IDS_MAX}", selection.ids.len()));
     }
     if let Some(name) = &selection.kind {
         let kind = kind(name)?;
@@ -131,11 +141,25 @@ pub async fn replay(
     Ok(Json(edge.metering.replay(&caller, selection).await?))
 }
 
+pub async fn dismiss(
+    State(edge): State<Edge>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<DismissReport>, Problem> {
+    let (head, sent) = request.into_parts();
+    request::require_json(&head.headers)?;
+    let encoding = body::Encoding::of(&head.headers)?;
+    let sent = body::read(&head.headers, sent, edge.options.body_timeout).await?;
+    let selection: DismissSelection = request::json(&body::decompress(encoding, sent)?)?;
+    selection.check().map_err(|fault| Problem::new(Kind::InvalidRequest, fault))?;
+    Ok(Json(edge.metering.dismiss(&caller, selection).await?))
+}
+
 pub async fn usage(
     State(edge): State<Edge>,
     Extension(caller): Extension<Caller>,
     Parameters(asked): Parameters<UsageParameters>,
-) -> Result<Json<Vec<UsageRow>>, Problem> {
+) -> Result<Json<UsagePage>, Problem> {
     let scope = caller.narrowed(asked.tenant.as_deref())?;
     let names = asked.group_by.as_deref().unwrap_or_default();
     let group_by: Vec<String> =
@@ -145,15 +169,20 @@ pub async fn usage(
             format!("group_by names {} dimensions; at most {GROUP_BY_MAX} are allowed", group_by.len());
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
-    let filter = UsageFilter { customer: asked.customer, meter: asked.meter, group_by };
-    let rows = edge.metering.usage(&scope, filter).await?;
-    if rows.len() > USAGE_ROWS_MAX {
-        let detail = format!(
-            "the answer has more than {USAGE_ROWS_MAX} rows; name a customer or a meter, or group by less"
-        );
+    let filter = UsageFilter {
+        customer: asked.customer,
+        meter: asked.meter,
+        group_by,
+        from: asked.from.as_deref().map(|text| time("from", text)).transpose()?,
+        to: asked.to.as_deref().map(|text| time("to", text)).transpose()?,
+        after: asked.after,
+        limit: request::limit(asked.limit, USAGE_ROWS_DEFAULT, USAGE_ROWS_MAX)?,
+    };
+    if filter.from.zip(filter.to).is_some_and(|(from, to)| from >= to) {
+        let detail = "`from` is not before `to`, so no window is between them";
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
-    Ok(Json(rows))
+    Ok(Json(edge.metering.usage(&scope, filter).await??))
 }
 
 pub async fn trace_event(
@@ -189,6 +218,13 @@ pub async fn reconciliation(
     Ok(Json(edge.metering.reconciliation(&scope).await?))
 }
 
+fn time(parameter: &str, text: &str) -> Result<EventTime, Problem> {
+    EventTime::parse(text.as_bytes()).map_err(|error| {
+        let detail = format!("{parameter}: {error}; write it like 2026-01-31T00:00:00Z, with `+` as %2B");
+        Problem::new(Kind::InvalidRequest, detail)
+    })
+}
+
 fn kind(name: &str) -> Result<ExceptionKind, Problem> {
     ExceptionKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
         let all = ExceptionKind::ALL.map(ExceptionKind::name).join(", ");
@@ -200,9 +236,11 @@ fn kind(name: &str) -> Result<ExceptionKind, Problem> {
 }
 
 fn status(name: &str) -> Result<ExceptionStatus, Problem> {
-    let known = [ExceptionStatus::Open, ExceptionStatus::Resolved];
-    known.into_iter().find(|status| status.name() == name).ok_or_else(|| {
-        Problem::new(Kind::InvalidRequest, "status: there is no such status; allowed are open, resolved")
+    ExceptionStatus::ALL.into_iter().find(|status| status.name() == name).ok_or_else(|| {
+        Problem::new(
+            Kind::InvalidRequest,
+            "status: there is no such status; allowed are open, resolved, dismissed",
+        )
     })
 }
 

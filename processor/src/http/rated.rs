@@ -77,7 +77,7 @@ pub async fn page(
     loop {
         // Marked as seen before reading: a row added after the read changes it again.
         changes.mark_unchanged();
-        let rows = edge.metering.rated_after(&scope, after, limit).await?;
+        let rows = edge.metering.rated_after(&scope, after, limit).await??;
         if !rows.is_empty() || wait == 0 {
             return Ok(Json(listed(rows, after)?));
         }

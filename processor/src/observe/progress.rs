@@ -64,6 +64,8 @@ pub struct Standing {
     pub identities: u64,
     pub accepted_loss_events: u64,
     pub is_stopped: bool,
+    pub catalog_change_refused: bool,
+    pub catalog_since_micros: i64,
     pub submit_depth: usize,
     pub commit_depth: usize,
     pub billing_pending: u64,
@@ -77,6 +79,10 @@ pub fn standing(standing: &Standing) {
     gauge!(metric::EXCEPTIONS_OPEN.name).set(f64_of(standing.exceptions_open));
     gauge!(metric::IDENTITIES.name).set(f64_of(standing.identities));
     gauge!(metric::ACCEPTED_LOSS_EVENTS.name).set(f64_of(standing.accepted_loss_events));
+    let accepted = if standing.catalog_change_refused { 0.0 } else { 1.0 };
+    gauge!(metric::CATALOG_CHANGE_ACCEPTED.name).set(accepted);
+    let since = (standing.catalog_since_micros / 1_000_000).unsigned_abs();
+    gauge!(metric::CATALOG_IN_FORCE_TIMESTAMP_SECONDS.name).set(f64_of(since));
     gauge!(metric::PARTITION_POISONED.name).set(if standing.is_stopped { 1.0 } else { 0.0 });
     gauge!(metric::CHANNEL_DEPTH.name, "channel" => "submit").set(f64_of(standing.submit_depth as u64));
     gauge!(metric::CHANNEL_DEPTH.name, "channel" => "commit").set(f64_of(standing.commit_depth as u64));
@@ -101,6 +107,7 @@ mod tests {
         let unwell = Standing {
             accepted_loss_events: 2,
             is_stopped: true,
+            catalog_change_refused: true,
             submit_depth: 3,
             commit_depth: 4,
             ..Standing::default()
@@ -110,6 +117,7 @@ mod tests {
         for line in [
             "tidemark_accepted_loss_events 2",
             "tidemark_partition_poisoned 1",
+            "tidemark_catalog_change_accepted 0",
             "tidemark_channel_depth{channel=\"submit\"} 3",
             "tidemark_channel_depth{channel=\"commit\"} 4",
         ] {

@@ -109,6 +109,10 @@ metrics! {
         "Exceptions that wait for someone.";
     ACCEPTED_LOSS_EVENTS = "tidemark_accepted_loss_events", Gauge, &[],
         "Acknowledged events that were missing at a start with --accept-loss, since the data folder was made.";
+    CATALOG_CHANGE_ACCEPTED = "tidemark_catalog_change_accepted", Gauge, &[],
+        "1 while the catalog in force is the folder's, 0 while a change in the folder is refused.";
+    CATALOG_IN_FORCE_TIMESTAMP_SECONDS = "tidemark_catalog_in_force_timestamp_seconds", Gauge, &[],
+        "Since when this process has the catalog in force, as seconds since 1970.";
     PARTITION_POISONED = "tidemark_partition_poisoned", Gauge, &[],
         "1 when the partition stopped after a failed commit and takes nothing more.";
     HTTP_REQUESTS_TOTAL = "tidemark_http_requests_total", Counter, &[ROUTE, CODE],

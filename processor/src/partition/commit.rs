@@ -259,6 +259,27 @@ impl Partition {
         }
     }
 
+    /// Closes exceptions without counting them, in one commit. Answers how many of them were open.
+    ///
+    /// # Errors
+    /// As [`Partition::take`].
+    pub fn dismiss(
+        &mut self,
+        ids: &[RecordId],
+        by: &str,
+        reason: &str,
+        now: ReceiveTime,
+    ) -> Result<u64, PartitionError> {
+        let dismissal = wire::v1::Dismissal { by: by.into(), at: now.to_string(), reason: reason.into() };
+        self.guarded(|partition| {
+            let mut staged = partition.staged();
+            let store = &*partition.store;
+            let dismissed = partition.exceptions.dismiss(store, &mut staged.batch, ids, &dismissal)?;
+            partition.commit(staged, now)?;
+            Ok(dismissed)
+        })
+    }
+
     /// Takes over a catalog that follows the present one, and keeps its text.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
-//! Turns what waits into exception records, and takes them out again when a replay has counted them.
+//! Turns what waits into exception records, and closes them when a replay has counted them or a person dismisses them.
 //!
 //! A record's id is a function of what waits, so the same event never waits twice; a record that exists is not
-//! overwritten, because someone may have looked at it already.
+//! overwritten, because someone may have looked at it already. So what was dismissed stays dismissed when it comes again.
 
 use tidemark_core::batch::EventBlock;
 use tidemark_core::changes::Changes;
@@ -211,6 +211,30 @@ impl Exceptions {
         batch.put(Keyspace::Exception, id.0.as_bytes(), &v1::to_bytes(&record));
         self.closed += 1;
         Ok(())
+    }
+
+    /// Closes what is open of `ids` without counting it; it stays in the sum of I-8 as an exception. Answers how many.
+    pub fn dismiss(
+        &mut self,
+        store: &dyn KeyValue,
+        batch: &mut WriteBatch,
+        ids: &[RecordId],
+        dismissal: &v1::Dismissal,
+    ) -> Result<u64, StoreError> {
+        let mut dismissed = 0;
+        for id in ids {
+            if !self.is_open(store, id)? {
+                continue;
+            }
+            let Some(mut record) = exception_row(store, id)? else { continue };
+            record.status = ExceptionStatus::Dismissed.name().into();
+            record.dismissal = Some(dismissal.clone());
+            batch.put(Keyspace::Exception, id.0.as_bytes(), &v1::to_bytes(&record));
+            self.staged.insert(id.0.clone());
+            dismissed += 1;
+        }
+        self.closed += dismissed;
+        Ok(dismissed)
     }
 
     /// A replay that did not help: the record says why now.

@@ -148,6 +148,7 @@ impl Partition {
             payload: String::from_utf8_lossy(&sent[..sent.len().min(EXCEPTION_PAYLOAD_BYTES_MAX)])
                 .into_owned(),
             payload_base64: None,
+            dismissal: None,
         })
     }
 

@@ -36,6 +36,8 @@ pub enum Input {
     Receive(Vec<Receipt>, Reply<Result<(), Arc<PartitionError>>>),
     /// Ids of exceptions whose refused rows are to be sent again. The reply has how many are.
     Resend(Vec<RecordId>, Reply<Result<u64, Arc<PartitionError>>>),
+    /// Exceptions, who dismisses them, and why. The reply has how many were open.
+    Dismiss(Vec<RecordId>, String, String, Reply<Result<u64, Arc<PartitionError>>>),
     PutInForce(Vec<(String, String)>, Arc<Preparer>, Reply<Result<(), OpenError>>),
     Archived(ArchivedFile, Reply<Result<(), Arc<PartitionError>>>),
 }
@@ -179,6 +181,11 @@ impl Runner {
             }
             Input::Resend(exceptions, reply) => {
                 let result = self.partition.resend(&exceptions, now).map_err(Arc::new);
+                self.publish();
+                reply(result);
+            }
+            Input::Dismiss(ids, by, reason, reply) => {
+                let result = self.partition.dismiss(&ids, &by, &reason, now).map_err(Arc::new);
                 self.publish();
                 reply(result);
             }

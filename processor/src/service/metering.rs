@@ -23,12 +23,13 @@ use crate::config::Scope;
 use crate::decode::envelope;
 use crate::http::auth::Caller;
 use crate::http::metering::{
-    Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, AcknowledgementStatus, EventTrace,
-    ExceptionFilter, ExceptionPage, Fate, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation,
-    ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
+    Acknowledgement, AcknowledgementOutcome, AcknowledgementResult, AcknowledgementStatus, DismissReport,
+    DismissSelection, EventTrace, ExceptionFilter, ExceptionPage, Fate, MeterRefusal, Metering, Outcome,
+    Pending, PostingTrace, RatedRow, Readiness, Reconciliation, ReplayReport, ReplaySelection, Unavailable,
+    Unknown, UsageFilter, UsagePage,
 };
 use crate::observe::{self, Attempt};
-use crate::partition::{Input, PartitionError, RawBlock, Taken};
+use crate::partition::{Input, PartitionError, PreparedBlock, RawBlock, Taken, parked_id};
 use crate::store::{KeyValue, Keyspace};
 
 /// After this a client may try again: about the time in which a full queue empties.
@@ -105,11 +106,24 @@ impl Metering for MeteringService {
         })
     }
 
-    fn ready(&self) -> Result<(), String> {
-        self.engine.handle.snapshot().stopped.clone().map_or(Ok(()), Err)
+    fn ready(&self) -> Result<Readiness, String> {
+        if let Some(why) = &self.engine.handle.snapshot().stopped {
+            return Err(why.clone());
+        }
+        let standing = self.engine.catalog_standing();
+        Ok(Readiness {
+            catalog: self.engine.intake.preparer().terms.catalog.version.to_string(),
+            catalog_since: standing.since.to_string(),
+            catalog_change_refused: standing.change_refused,
+        })
     }
 
-    fn rated_after(&self, scope: &Scope, after: u64, limit: usize) -> Pending<Vec<RatedRow>> {
+    fn rated_after(
+        &self,
+        scope: &Scope,
+        after: u64,
+        limit: usize,
+    ) -> Pending<Result<Vec<RatedRow>, Unknown>> {
         let scope = scope.clone();
         self.read(move |engine| super::rated_after(&*engine.store, &scope, after, limit))
     }
@@ -127,7 +141,7 @@ impl Metering for MeteringService {
         self.read(move |engine| acknowledge(engine, &scope, answers))
     }
 
-    fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<ExceptionPage> {
+    fn exceptions(&self, scope: &Scope, filter: ExceptionFilter) -> Pending<Result<ExceptionPage, Unknown>> {
         let scope = scope.clone();
         self.read(move |engine| super::exceptions(&*engine.store, &scope, &filter))
     }
@@ -148,7 +162,13 @@ impl Metering for MeteringService {
         })
     }
 
-    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>> {
+    fn dismiss(&self, caller: &Caller, selection: DismissSelection) -> Pending<DismissReport> {
+        let (scope, by) = (caller.scope.clone(), format!("API key {}", caller.key_id));
+        tracing::info!(key = caller.key_id, ids = selection.ids.len(), "dismissal of exceptions");
+        self.read(move |engine| super::dismiss(&*engine.store, &engine.handle, &scope, &selection, &by))
+    }
+
+    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Result<UsagePage, Unknown>> {
         let scope = scope.clone();
         self.read(move |engine| {
             super::usage(&*engine.store, &engine.intake.preparer().terms, &scope, &filter)
@@ -163,7 +183,7 @@ impl Metering for MeteringService {
             super::trace_event(
                 &*engine.store,
                 &preparer,
-                engine.archive_folder.as_deref(),
+                engine.folders.archive.as_deref(),
                 &tenant,
                 &source,
                 &id,
@@ -175,17 +195,17 @@ impl Metering for MeteringService {
         let (scope, id) = (scope.clone(), id.to_owned());
         self.read(move |engine| {
             let preparer = engine.intake.preparer();
-            super::trace_posting(&*engine.store, &preparer, engine.archive_folder.as_deref(), &scope, &id)
+            super::trace_posting(&*engine.store, &preparer, engine.folders.archive.as_deref(), &scope, &id)
         })
     }
 
     fn reconciliation(&self, scope: &Scope) -> Pending<Reconciliation> {
         let scope = scope.clone();
-        self.read(move |engine| super::reconcile(&*engine.store, &scope))
+        self.read(move |engine| super::reconcile(&*engine.store, &scope, &engine.folders))
     }
 
     fn metrics(&self) -> String {
-        let snapshot = self.engine.handle.snapshot();
+        let (snapshot, standing) = (self.engine.handle.snapshot(), self.engine.catalog_standing());
         observe::standing(&observe::Standing {
             watermark_micros: snapshot.watermark.map(EventTime::micros),
             windows_open: snapshot.windows_open as u64,
@@ -193,6 +213,8 @@ impl Metering for MeteringService {
             identities: snapshot.progress.counts.counted + snapshot.progress.counts.exceptions
                 - snapshot.progress.counts.conflicts,
             accepted_loss_events: self.engine.accepted_loss_events,
+            catalog_change_refused: standing.change_refused,
+            catalog_since_micros: standing.since.micros(),
             is_stopped: snapshot.stopped.is_some(),
             submit_depth: self.engine.intake.waiting(),
             commit_depth: self.engine.handle.waiting(),
@@ -226,16 +248,22 @@ fn raw_block(tenant: TenantId, key_id: &str, events: &[Bytes]) -> RawBlock {
     RawBlock { tenant, origin, received_at: clock::now(), text, records, damaged: Vec::new(), position: None }
 }
 
-/// One fate per event of the request, in its order. Ids are looked up for those that were not simply accepted.
+/// One fate per event of the request, in its order. Ids are looked up for those that every meter did not simply take.
 fn fates(taken: &Taken, count: usize) -> Vec<Fate> {
     let block = &taken.prepared.block;
-    let mut fates = vec![Fate { id: None, outcome: Outcome::Accepted }; count];
+    let accepted = Outcome::Accepted { refused_by: Vec::new() };
+    let mut fates = vec![Fate { id: None, outcome: accepted }; count];
     let place = |place: u64| place as usize - 1;
     for (event, fate) in taken.fates.events.iter().enumerate() {
         let id = || envelope(block.event_text(event)).map(|attributes| attributes.id);
         let slot = &mut fates[place(block.places[event])];
         match fate {
-            changes::Fate::Counted => {}
+            changes::Fate::Counted => {
+                let refused_by = refused_by(taken, event);
+                if !refused_by.is_empty() {
+                    *slot = Fate { id: id(), outcome: Outcome::Accepted { refused_by } };
+                }
+            }
             changes::Fate::Again => *slot = Fate { id: id(), outcome: Outcome::Duplicate },
             changes::Fate::Parked(kind) => {
                 let reason = reason_of(&taken.fates.parked, event, *kind);
@@ -256,9 +284,29 @@ fn fates(taken: &Taken, count: usize) -> Vec<Fate> {
 }
 
 fn reason_of(parked: &[(u32, Park)], event: usize, kind: ExceptionKind) -> String {
+    let found = parked_of(parked, event).find(|park| park.kind == kind);
+    found.map(|park| park.reason.clone()).unwrap_or_default()
+}
+
+/// What waits of one event; `parked` is in the order of events.
+fn parked_of(parked: &[(u32, Park)], event: usize) -> impl Iterator<Item = &Park> {
     let first = parked.partition_point(|(at, _)| (*at as usize) < event);
-    let mut of_event = parked[first..].iter().take_while(|(at, _)| *at as usize == event);
-    of_event.find(|(_, park)| park.kind == kind).map(|(_, park)| park.reason.clone()).unwrap_or_default()
+    parked[first..].iter().take_while(move |(at, _)| *at as usize == event).map(|(_, park)| park)
+}
+
+/// The meters that could not take an event which was counted.
+fn refused_by(taken: &Taken, event: usize) -> Vec<MeterRefusal> {
+    let PreparedBlock { block, terms, .. } = &taken.prepared;
+    let refusal = |park: &Park| {
+        let meter = &terms.meter(usize::from(park.meter?)).id;
+        Some(MeterRefusal {
+            meter: meter.to_string(),
+            code: park.kind.name().into(),
+            reason: park.reason.clone(),
+            exception: parked_id(block, event, park.kind, Some(meter)).to_string(),
+        })
+    };
+    parked_of(&taken.fates.parked, event).filter_map(refusal).collect()
 }
 
 fn acknowledge(

@@ -2,6 +2,8 @@
 //!
 //! This is wiring: it combines the partition with what prepares, archives, queries and delivers.
 
+mod delivered;
+mod dismiss;
 mod engine;
 mod intake;
 mod metering;
@@ -14,6 +16,8 @@ mod tests;
 mod trace;
 mod usage;
 
+pub use delivered::Folders;
+pub use dismiss::dismiss;
 pub use engine::{Engine, EngineError, check_catalog};
 pub use intake::{Full, Intake};
 pub use metering::MeteringService;

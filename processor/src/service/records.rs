@@ -1,13 +1,17 @@
 //! Reads records back: rated lines in billing's order, exceptions, journal entries, receipts.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use tidemark_schemas::outbox::Destination;
 use tidemark_schemas::summary::RecordId;
+use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1;
 
 use crate::config::Scope;
-use crate::http::metering::{ExceptionFilter, ExceptionPage, RatedRow};
-use crate::partition::undecodable;
+use crate::http::metering::{ExceptionFilter, ExceptionPage, RatedRow, Unknown};
+use crate::partition::{progress, undecodable};
 use crate::store::codec::{receipt_key, sequence_from, sequence_key, superseded_receipt_key};
 use crate::store::{KeyValue, Keyspace, StoreError};
 
@@ -73,13 +77,13 @@ pub fn each_row(
 /// Rated lines in scope above `after`, ascending, at most `limit`.
 ///
 /// # Errors
-/// [`StoreError`]
+/// [`StoreError`]; and [`Unknown`] when there is no line `after` yet, as a reader finds after an older state was restored.
 pub fn rated_after(
     store: &dyn KeyValue,
     scope: &Scope,
     after: u64,
     limit: usize,
-) -> Result<Vec<RatedRow>, StoreError> {
+) -> Result<Result<Vec<RatedRow>, Unknown>, StoreError> {
     let mut rows = Vec::new();
     each_row(store, Keyspace::Rated, &sequence_key(after.saturating_add(1)), None, |key, value| {
         let is_mine = match scope {
@@ -96,38 +100,65 @@ pub fn rated_after(
         }
         Ok(rows.len() < limit)
     })?;
-    Ok(rows)
+    // Looked up after the rows, so that a reader who has just got the newest line is never refused.
+    let newest = progress(store)?.rated;
+    if after > newest {
+        let why = "the state may have been restored from a backup";
+        return Ok(Err(Unknown(format!("after={after} is beyond the newest cursor, {newest}; {why}"))));
+    }
+    Ok(Ok(rows))
 }
 
-/// A page of exceptions in scope that pass the filter, by id.
+/// A page of exceptions in scope that pass the filter, newest first. All are read for it, and one page is kept.
 ///
 /// # Errors
-/// [`StoreError`]
+/// [`StoreError`]; and [`Unknown`] when the page before ended with no exception that there is.
 pub fn exceptions(
     store: &dyn KeyValue,
     scope: &Scope,
     filter: &ExceptionFilter,
-) -> Result<ExceptionPage, StoreError> {
-    let mut from = filter.after.as_deref().unwrap_or_default().as_bytes().to_vec();
-    if !from.is_empty() {
-        from.push(0);
+) -> Result<Result<ExceptionPage, Unknown>, StoreError> {
+    let mut after = None;
+    if let Some(id) = &filter.after {
+        let last: Option<v1::ExceptionRecord> = record(store, Keyspace::Exception, id.as_bytes())?;
+        let Some(last) = last.filter(|last| is_in_scope(scope, &last.tenant)) else {
+            return Ok(Err(Unknown("after: not the `next` of a page of exceptions".into())));
+        };
+        after = Some(place(id.as_bytes(), &last)?);
     }
-    let (mut items, mut next): (Vec<v1::ExceptionRecord>, Option<String>) = (Vec::new(), None);
-    each_row(store, Keyspace::Exception, &from, None, |key, value| {
+    let mut page: BTreeMap<Place, v1::ExceptionRecord> = BTreeMap::new();
+    each_row(store, Keyspace::Exception, &[], None, |key, value| {
         let record: v1::ExceptionRecord = parse(Keyspace::Exception, key, value)?;
+        let place = place(key, &record)?;
         let wanted = is_in_scope(scope, &record.tenant)
             && filter.kind.is_none_or(|kind| kind.name() == record.kind)
-            && filter.status.is_none_or(|status| status.name() == record.status);
-        if wanted && items.len() == filter.limit {
-            next = items.last().map(|last| last.id.clone());
-            return Ok(false);
-        }
+            && filter.status.is_none_or(|status| status.name() == record.status)
+            && filter.since.is_none_or(|since| since.micros() <= place.0.0)
+            && after.as_ref().is_none_or(|after| *after < place);
         if wanted {
-            items.push(record);
+            page.insert(place, record);
+            if page.len() > filter.limit.saturating_add(1) {
+                page.pop_last();
+            }
         }
         Ok(true)
     })?;
-    Ok(ExceptionPage { items, next })
+    let has_more = page.len() > filter.limit;
+    if has_more {
+        page.pop_last();
+    }
+    let items: Vec<_> = page.into_values().collect();
+    let next = items.last().filter(|_| has_more).map(|last| last.id.clone());
+    Ok(Ok(ExceptionPage { items, next }))
+}
+
+/// Newest first: when it was received, then by id.
+type Place = (Reverse<i64>, String);
+
+fn place(key: &[u8], record: &v1::ExceptionRecord) -> Result<Place, StoreError> {
+    let received = EventTime::parse(record.received_at.as_bytes());
+    let received = received.map_err(|error| undecodable(Keyspace::Exception, key, &error))?;
+    Ok((Reverse(received.micros()), record.id.clone()))
 }
 
 /// What a destination answered for a record, if it has and the record was not sent again since.

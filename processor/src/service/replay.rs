@@ -59,7 +59,7 @@ pub fn replay(
 ) -> Result<ReplayReport, ReplayError> {
     let snapshot = store.snapshot();
     let mut pages = Pages::new(&*snapshot, scope, selection, PAGE);
-    let mut report = ReplayReport { selected: 0, resolved: 0, waiting: 0, resent: 0 };
+    let mut report = ReplayReport::default();
     while let Some(page) = pages.next_page()? {
         if !page.refused.is_empty() {
             let refused = page.refused.len() as u64;
@@ -80,6 +80,7 @@ pub fn replay(
             report.waiting += waiting.len() as u64 - resolved;
         }
     }
+    report.unknown = pages.unknown;
     Ok(report)
 }
 
@@ -91,6 +92,8 @@ struct Pages<'a> {
     bounds: Bounds,
     /// Ids of the selection that were looked up.
     ids_done: usize,
+    /// Those of no exception in scope.
+    unknown: Vec<String>,
     /// Where to read on among all exceptions; `None` at their end.
     from: Option<Vec<u8>>,
 }
@@ -104,7 +107,7 @@ impl<'a> Pages<'a> {
     ) -> Self {
         // With ids, only those.
         let from = selection.ids.is_empty().then(Vec::new);
-        Self { store, scope, selection, bounds, ids_done: 0, from }
+        Self { store, scope, selection, bounds, ids_done: 0, unknown: Vec::new(), from }
     }
 
     /// The next page that has something; `None` when nothing is left.
@@ -121,9 +124,15 @@ impl<'a> Pages<'a> {
     fn read(&mut self) -> Result<Option<Vec<v1::ExceptionRecord>>, StoreError> {
         let mut ids = self.selection.ids[self.ids_done..].iter().take(ROWS_PER_READ).peekable();
         if ids.peek().is_some() {
-            let found =
-                ids.filter_map(|id| record(self.store, Keyspace::Exception, id.as_bytes()).transpose());
-            let found = found.collect::<Result<Vec<_>, _>>()?;
+            let mut found = Vec::new();
+            for id in ids {
+                let record: Option<v1::ExceptionRecord> =
+                    record(self.store, Keyspace::Exception, id.as_bytes())?;
+                match record.filter(|record| is_in_scope(self.scope, &record.tenant)) {
+                    Some(record) => found.push(record),
+                    None => self.unknown.push(id.clone()),
+                }
+            }
             self.ids_done = (self.ids_done + ROWS_PER_READ).min(self.selection.ids.len());
             return Ok(Some(found));
         }

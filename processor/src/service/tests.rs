@@ -96,7 +96,7 @@ fn totals_tie_out_at_every_moment() {
             }
         });
         while !feeding.is_finished() {
-            let report = reconcile(&*engine.store, &Scope::Every).expect("readable");
+            let report = reconcile(&*engine.store, &Scope::Every, &engine.folders).expect("readable");
             assert!(report.ties_out, "{report:#?}");
         }
     });

@@ -1,7 +1,7 @@
 //! From one event to the journal entry it is in, and from a journal entry back to its events.
 //!
 //! Keeps: everything is read as of one commit. An archived event is behind a window when it was counted there, at once or
-//! by a replay; what the catalog would make of an event that still waits is nobody's usage yet.
+//! by a replay; what the catalog would make of an event that still waits, or was dismissed, is nobody's usage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -60,11 +60,16 @@ pub fn trace_event(
     let Some(found) = find_event(store, folder, tenant.as_str(), source, id)? else { return Ok(None) };
     let (block, resolved) = preparer.resolve_again(tenant, std::slice::from_ref(&found.event));
     let exceptions = exceptions_of(store, preparer, &block)?;
-    let waits = |meter: Option<&str>| {
-        exceptions.iter().any(|exception| is_open(exception) && exception.meter.as_deref() == meter)
+    let left_out = |meter: Option<&str>| {
+        exceptions.iter().find(|exception| is_left_out(exception) && exception.meter.as_deref() == meter)
     };
-    let fate = if waits(None) { "waiting" } else { "counted" };
-    let counted = |meter: u16| !waits(None) && !waits(Some(meter_id(preparer, meter).as_str()));
+    let fate = match left_out(None) {
+        None => "counted",
+        Some(exception) if exception.status == ExceptionStatus::Open.name() => "waiting",
+        Some(_) => "dismissed",
+    };
+    let is_left_out_by = |meter: u16| left_out(Some(meter_id(preparer, meter).as_str())).is_some();
+    let counted = |meter: u16| left_out(None).is_none() && !is_left_out_by(meter);
     let mut usage = Vec::new();
     for feed in resolved.feeds.iter().filter(|feed| counted(feed.meter)) {
         let window = &resolved.windows[feed.window as usize];
@@ -166,8 +171,9 @@ fn exceptions_at(
     found.collect()
 }
 
-fn is_open(exception: &v1::ExceptionRecord) -> bool {
-    exception.status == ExceptionStatus::Open.name()
+/// Whether what it is about is in no window: it waits, or it was dismissed.
+fn is_left_out(exception: &v1::ExceptionRecord) -> bool {
+    exception.status != ExceptionStatus::Resolved.name()
 }
 
 fn meter_id(preparer: &Preparer, meter: u16) -> &MeterId {
@@ -339,7 +345,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Whether the event was counted for this meter. Of those that were counted at once, single meters may wait still.
+    /// Whether the event was counted for this meter. Of those that were counted at once, single meters may
+    /// wait still, or have been dismissed.
     fn is_counted(
         &self,
         block: &EventBlock,
@@ -347,11 +354,11 @@ impl Search<'_> {
         counted_at_once: bool,
         meter: u16,
     ) -> Result<bool, StoreError> {
-        let waits = |meter| -> Result<bool, StoreError> {
-            Ok(exceptions_at(self.store, block, event, meter)?.iter().any(is_open))
+        let left_out = |meter| -> Result<bool, StoreError> {
+            Ok(exceptions_at(self.store, block, event, meter)?.iter().any(is_left_out))
         };
-        let waits_whole = !counted_at_once && waits(None)?;
-        Ok(!waits_whole && !waits(Some(meter_id(self.preparer, meter)))?)
+        let left_out_whole = !counted_at_once && left_out(None)?;
+        Ok(!left_out_whole && !left_out(Some(meter_id(self.preparer, meter)))?)
     }
 
     fn is_wanted(&self, resolved: &Resolved, window: &PlannedWindow) -> bool {

@@ -217,7 +217,7 @@ pub enum SourceError {
 /// Opens `path` (`-` is standard input) where `resume` left off, if it is still the same file.
 ///
 /// Standard input cannot be compared with an earlier run before it is consumed, so it always starts fresh;
-/// deduplication drops what was counted before.
+/// deduplication drops what was received before.
 ///
 /// # Errors
 /// [`SourceError`] when it cannot be opened, or when a column that the mapping reads is missing.

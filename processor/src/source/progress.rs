@@ -21,7 +21,7 @@ pub struct Tally {
     pub units: u64,
     /// Counted for the first time.
     pub events: u64,
-    /// Dropped, since they were counted before.
+    /// Dropped, since they were received before.
     pub again: u64,
     /// Damaged lines and invalid events.
     pub rejected: u64,

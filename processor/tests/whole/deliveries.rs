@@ -30,7 +30,7 @@ fn one_failing_subscriber_holds_no_other() {
         _ => no_body(204),
     });
     let product = product();
-    let service = Service::start(&product, &platform.webhook());
+    let service = Service::configured(&product, &platform.webhook());
     let of = |subscriber: &str| {
         platform.arrived().iter().filter(|request| request.subscriber() == subscriber).count()
     };
@@ -54,7 +54,7 @@ fn a_wrong_address_holds_the_rows_and_says_why() {
     let is_mended = Arc::new(AtomicBool::new(false));
     let mended = Arc::clone(&is_mended);
     let platform = OtherSide::start(move |_| no_body(if mended.load(Ordering::Relaxed) { 204 } else { 404 }));
-    let service = Service::start(&product(), &platform.webhook());
+    let service = Service::configured(&product(), &platform.webhook());
     service.send(&[event("a1", "01:00:00", "5"), event("a2", "03:00:00", "5")]);
     wait_for("it was tried twice", || (platform.arrived().len() > 1).then_some(()));
     assert_eq!(service.metric(PENDING), 1.0);
@@ -73,7 +73,7 @@ fn a_refused_record_is_an_exception_until_a_replay_is_accepted() {
         "acme" if !mended.load(Ordering::Relaxed) => (422, "no such subscriber".into()),
         _ => no_body(204),
     });
-    let service = Service::start(&product(), &platform.webhook());
+    let service = Service::configured(&product(), &platform.webhook());
     service.send(&[event("a1", "01:00:00", "5"), event_of("bolt", "b1", "01:00:00", "5")]);
     service.send(&[event("a2", "03:00:00", "5")]);
     wait_for("both are answered", || {
@@ -206,7 +206,7 @@ fn a_stop_takes_no_longer_than_its_grace() {
         no_body(204)
     });
     let config = format!("{}[http]\nshutdown_grace_ms = 500\n", platform.webhook());
-    let service = Service::start(&product(), &config);
+    let service = Service::configured(&product(), &config);
     service.send(&[event("a1", "01:00:00", "5"), event("a2", "03:00:00", "5")]);
     wait_for("a request is on its way", || (!platform.arrived().is_empty()).then_some(()));
     let (status, took, log) = service.terminate();
@@ -224,7 +224,7 @@ fn a_breaker_is_seen_opening_and_closing() {
         "{}[delivery]\nfailures_to_open = 2\nopen_ms = 100\nfirst_wait_ms = 10\nlongest_wait_ms = 50\n",
         platform.webhook()
     );
-    let service = Service::start(&product(), &config);
+    let service = Service::configured(&product(), &config);
     service.send(&[event("a1", "01:00:00", "5"), event("a2", "03:00:00", "5")]);
     wait_for("the breaker is open", || (service.metric(BREAKER) == 2.0).then_some(()));
     is_mended.store(true, Ordering::Relaxed);
@@ -239,7 +239,7 @@ fn a_breaker_is_seen_opening_and_closing() {
 #[test]
 fn a_folder_that_was_deleted_is_made_again() {
     let product = product();
-    let service = Service::start(&product, "");
+    let service = Service::configured(&product, "");
     service.send(&[event("a1", "01:00:00", "5"), event("a2", "03:00:00", "5")]);
     wait_for("the first line is there", || {
         (product.path("data/billing").exists() && product.rated_lines().len() == 1).then_some(())

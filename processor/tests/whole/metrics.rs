@@ -2,12 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use tidemark::observe::registry;
 
 use crate::product::{Product, event, event_of};
+use crate::service::Service;
 
 /// Zero in a service that is well and idle; `observe::progress` sets them in its own tests.
 const QUIET: [&str; 3] =
@@ -15,61 +15,6 @@ const QUIET: [&str; 3] =
 
 /// A machine that is busy with other tests is given this long.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A running service; killed when dropped.
-struct Service {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Service {
-    fn start(product: &Product, arguments: &[&str]) -> Self {
-        let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--data", "data", "--catalog", "catalog"];
-        all.extend(arguments);
-        let mut child = product.command(&all).stderr(Stdio::piped()).spawn().expect("starts");
-        let mut log = BufReader::new(child.stderr.take().expect("piped"));
-        let (mut line, mut address) = (String::new(), None);
-        while address.is_none() {
-            line.clear();
-            assert_ne!(log.read_line(&mut line).expect("text"), 0, "it ended before it was ready");
-            address =
-                line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-        }
-        // A full pipe would stop it.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, address: address.expect("just found") }
-    }
-
-    fn ask(&self, method: &str, path: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).expect("listening");
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .expect("taken");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    }
-
-    /// Samples by name and labels, as they are exposed.
-    fn samples(&self) -> Vec<(String, f64)> {
-        let text = self.ask("GET", "/metrics", "");
-        let sample = |line: &str| {
-            let (name, value) = line.rsplit_once(' ')?;
-            Some((name.to_owned(), value.parse().ok()?))
-        };
-        text.lines().filter(|line| line.starts_with("tidemark_")).filter_map(sample).collect()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A billing platform that takes the first record, refuses the second, and is away from then on.
 fn platform() -> SocketAddr {

@@ -33,26 +33,22 @@ pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 /// A running service; killed when dropped.
 pub struct Service {
     child: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
     log: Arc<Mutex<String>>,
 }
 
 impl Service {
-    /// Serves the product's folder, under `config.toml`.
-    pub fn start(product: &Product, config: &str) -> Self {
+    /// Serves the product's folder, under `config`.
+    pub fn configured(product: &Product, config: &str) -> Self {
         product.write("config.toml", config);
-        let arguments = [
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--data",
-            "data",
-            "--catalog",
-            "catalog",
-            "--config",
-            "config.toml",
-        ];
-        let mut child = product.command(&arguments).stderr(Stdio::piped()).spawn().expect("starts");
+        Self::start(product, &["--config", "config.toml"])
+    }
+
+    /// Serves the product's folder.
+    pub fn start(product: &Product, arguments: &[&str]) -> Self {
+        let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--data", "data", "--catalog", "catalog"];
+        all.extend(arguments);
+        let mut child = product.command(&all).stderr(Stdio::piped()).spawn().expect("starts");
         let (pipe, log) = (child.stderr.take().expect("piped"), Arc::new(Mutex::new(String::new())));
         let kept = Arc::clone(&log);
         std::thread::spawn(move || {
@@ -72,11 +68,19 @@ impl Service {
         locked(&self.log).clone()
     }
 
-    pub fn ask(&self, method: &str, path: &str, kind: &str, body: &str) -> String {
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> String {
+        self.ask_as("application/x-ndjson", method, path, body)
+    }
+
+    pub fn ask_as(&self, content_type: &str, method: &str, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(self.address).expect("listening");
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )
         .expect("taken");
@@ -85,24 +89,36 @@ impl Service {
         answer
     }
 
+    /// The answer's body, which must be JSON.
     pub fn json(&self, method: &str, path: &str, body: &str) -> Value {
-        let answer = self.ask(method, path, "application/json", body);
+        let content_type = if path == "/v1/events" { "application/x-ndjson" } else { "application/json" };
+        let answer = self.ask_as(content_type, method, path, body);
         let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {answer}"))
     }
 
     #[track_caller]
     pub fn send(&self, events: &[String]) {
-        let answer = self.ask("POST", "/v1/events", "application/x-ndjson", &(events.join("\n") + "\n"));
+        let answer = self.ask("POST", "/v1/events", &(events.join("\n") + "\n"));
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    /// Samples by name and labels, as they are exposed.
+    pub fn samples(&self) -> Vec<(String, f64)> {
+        let text = self.ask("GET", "/metrics", "");
+        let sample = |line: &str| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        text.lines().filter(|line| line.starts_with("tidemark_")).filter_map(sample).collect()
     }
 
     /// The value of a metric's sample, such as `tidemark_outbox_pending{destination="billing"}`.
     #[track_caller]
     pub fn metric(&self, sample: &str) -> f64 {
-        let text = self.ask("GET", "/metrics", "text/plain", "");
-        let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {sample} in {text}"))
+        let samples = self.samples();
+        let found = samples.iter().find(|(name, _)| name == sample).map(|(_, value)| *value);
+        found.unwrap_or_else(|| panic!("no {sample} in {samples:?}"))
     }
 
     /// Sends SIGTERM and waits for the end. Answers how long it took, and the whole log.

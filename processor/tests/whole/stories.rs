@@ -98,7 +98,13 @@ fn every_mistake_of_a_catalog_is_explained() {
         &CATALOG.replace("value = \"tokens\"", "value = \"tokens * 1.5 / 3\""),
     );
     let expression = product.run(&["check", "catalog"]);
-    assert!(!expression.succeeded && expression.err.contains("tokens"), "{}", expression.err);
+    assert!(
+        !expression.succeeded && expression.err.contains("catalog.toml:10:9: meter \"tokens\" value: "),
+        "{}",
+        expression.err
+    );
+    let missing = product.run(&["check", "nowhere"]);
+    assert!(!missing.succeeded && !missing.err.contains("nowhere:1:1"), "{missing:#?}");
 }
 
 #[test]
@@ -160,4 +166,10 @@ fn keys_are_shown_once_and_stored_hashed() {
     assert!(key.out.starts_with("tm_gateway_") && key.out.lines().count() == 1, "{key:#?}");
     assert!(key.err.contains("hash = \"sha256:") && !key.err.contains(key.out.trim()), "{key:#?}");
     assert!(!product.run(&["keys", "new", "not a name"]).succeeded);
+    let operator = product.run(&["keys", "new", "sre", "--tenant", "*", "--roles", "read,operate"]);
+    assert!(operator.err.contains("tenant = \"*\"\nroles = [\"read\", \"operate\"]"), "{operator:#?}");
+    for wrong in [&["--tenant", "*", "--roles", "ingest"][..], &["--roles", "root"], &["--tenant", "a b"]] {
+        let said = product.run(&[&["keys", "new", "x"], wrong].concat());
+        assert!(!said.succeeded && said.out.is_empty(), "{said:#?}");
+    }
 }

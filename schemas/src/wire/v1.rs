@@ -222,6 +222,15 @@ pub struct EventRef {
     pub time: String,
 }
 
+/// A person's decision to close an exception without counting it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Dismissal {
+    /// The API key's id, or the operating system's user.
+    pub by: String,
+    pub at: String,
+    pub reason: String,
+}
+
 /// `tidemark.exception.v1`: usage that waits or a record that was refused, with its context.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExceptionRecord {
@@ -231,7 +240,7 @@ pub struct ExceptionRecord {
     /// `refused_value`, `cardinality_exceeded`, `bad_clock`, `too_late`, `unratable`, `refused_by_billing` or
     /// `refused_by_erp`.
     pub kind: String,
-    /// `open` or `resolved`.
+    /// `open`, `resolved` (a replay has counted it) or `dismissed` (a person has closed it without counting it).
     pub status: String,
     /// The role that can resolve it.
     pub owner: String,
@@ -257,6 +266,9 @@ pub struct ExceptionRecord {
     /// The event as it came, base64, when it is no UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload_base64: Option<String>,
+    /// Present when the status is `dismissed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dismissal: Option<Dismissal>,
 }
 
 impl ExceptionRecord {
@@ -292,6 +304,7 @@ impl From<&exception::ExceptionRecord> for ExceptionRecord {
             payload,
             payload_base64: lossy
                 .then(|| base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &record.payload)),
+            dismissal: None,
         }
     }
 }

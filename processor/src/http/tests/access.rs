@@ -81,10 +81,10 @@ async fn a_key_sees_its_own_tenant_only_and_an_operator_may_choose() {
     let (every, every_text) = key("every", Scope::Every, &[Role::Read]);
     let served = start_with(settings(), vec![acme, every]);
     let get = |path: &str, text: &str| answer(served.client.get(served.url(path)).bearer_auth(text));
-    assert_eq!(get("/v1/usage", &acme_text).await.1[0]["customer"], "acme");
+    assert_eq!(get("/v1/usage", &acme_text).await.1["items"][0]["customer"], "acme");
     assert_eq!(get("/v1/usage?tenant=acme", &acme_text).await.0, 200);
     assert_eq!(get("/v1/usage?tenant=other", &acme_text).await.0, 403);
-    assert_eq!(get("/v1/usage?tenant=other", &every_text).await.1[0]["customer"], "other");
+    assert_eq!(get("/v1/usage?tenant=other", &every_text).await.1["items"][0]["customer"], "other");
     assert_eq!(get("/v1/usage?tenant=a%20b", &every_text).await.0, 400);
     assert_eq!(get("/v1/trace/event?source=s&id=1", &every_text).await.0, 400);
 
@@ -121,12 +121,14 @@ async fn every_answer_is_measured_by_route_and_code() {
     served.get("/v1/usage").await;
     served.get("/v1/usage?nonsense=1").await;
     served.get("/nowhere").await;
+    served.get("/v1/events").await;
     served.post("/v1/events", "application/cloudevents-batch+json", "[{}]").await;
     let text = recorder.handle().render();
     for line in [
         r#"tidemark_http_requests_total{route="/v1/usage",code="200"} 1"#,
         r#"tidemark_http_requests_total{route="/v1/usage",code="400"} 1"#,
         r#"tidemark_http_requests_total{route="unmatched",code="404"} 1"#,
+        r#"tidemark_http_requests_total{route="/v1/events",code="405"} 1"#,
         r#"tidemark_http_request_seconds_count{route="/v1/usage"} 2"#,
         "tidemark_ingest_batches_total 1",
         "tidemark_ingest_bytes_total 4",

@@ -68,7 +68,7 @@ async fn one_bad_event_does_not_hurt_its_neighbours() {
     assert_eq!(status, 200);
     assert_eq!(served.memory.last_events(), [&event("a"), r#"{"id":"no source"}"#, "7", &event("b")]);
     let expected = json!({
-        "received": 4, "accepted": 2, "duplicate": 0, "conflict": 0, "rejected": 2, "exceptions": 0,
+        "received": 4, "accepted": 2, "duplicate": 0, "conflict": 0, "rejected": 2, "exceptions": 0, "meter_refusals": 0,
         "events": [
             { "index": 1, "id": "no source", "status": "rejected", "code": "missing_attribute", "path": "$.source", "reason": "no source" },
             { "index": 2, "status": "rejected", "code": "missing_attribute", "path": "$.source", "reason": "no source" },

@@ -170,14 +170,34 @@ async fn what_the_product_cannot_take_comes_back_with_a_time() {
 #[tokio::test]
 async fn one_request_too_many_is_told_so_and_probes_still_answer() {
     let served = start_with(super::Http { requests_max: 1, ..settings() }, Vec::new());
-    let url = served.url("/v1/rated-summaries?wait=30");
-    let waiting = tokio::spawn(answer(served.client.get(url)));
-    served.memory.was_read().await;
-    assert_eq!(served.get("/v1/usage").await.0, 503);
+    // A body that has not come yet keeps its place.
+    let mut slow = TcpStream::connect(served.address).await.expect("listening");
+    let head = "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: 2\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.expect("open");
+    while served.get("/v1/usage").await.0 != 503 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(served.get("/healthz").await.0, 200);
+    slow.write_all(b"{}").await.expect("open");
+    let mut start = [0; 12];
+    slow.read_exact(&mut start).await.expect("an answer");
+    assert_eq!(&start, b"HTTP/1.1 200");
+    while served.get("/v1/usage").await.0 != 200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn those_who_wait_leave_room_to_those_who_work() {
+    let served = start_with(super::Http { requests_max: 1, ..settings() }, Vec::new());
+    let url = served.url("/v1/rated-summaries?wait=30");
+    let waiting = [(); 2].map(|()| tokio::spawn(answer(served.client.get(&url))));
+    served.memory.was_read().await;
+    assert_eq!(served.post("/v1/events", "application/x-ndjson", "{}").await.0, 200);
     served.memory.add_rated("{}");
-    assert_eq!(waiting.await.expect("no panic").0, 200);
-    assert_eq!(served.get("/v1/usage").await.0, 200);
+    for waiting in waiting {
+        assert_eq!(waiting.await.expect("no panic").0, 200);
+    }
 }
 
 #[tokio::test]

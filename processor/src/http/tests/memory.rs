@@ -6,15 +6,17 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use serde_json::Value;
 use tidemark_schemas::exception::ExceptionKind;
+use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1;
 use tokio::sync::{Notify, watch};
 
 use crate::config::Scope;
 use crate::http::auth::Caller;
 use crate::http::metering::{
-    Acknowledgement, AcknowledgementResult, AcknowledgementStatus, EventTrace, ExceptionFilter,
-    ExceptionPage, Fate, Metering, Outcome, Pending, PostingTrace, RatedRow, Reconciliation,
-    ReconciliationCheck, ReplayReport, ReplaySelection, Unavailable, UsageFilter, UsageRow,
+    Acknowledgement, AcknowledgementResult, AcknowledgementStatus, DismissReport, DismissSelection,
+    EventTrace, ExceptionFilter, ExceptionPage, Fate, MeterRefusal, Metering, Outcome, Pending, PostingTrace,
+    RatedRow, Readiness, Reconciliation, ReconciliationCheck, ReplayReport, ReplaySelection, Unavailable,
+    Unknown, UsageFilter, UsagePage, UsageRow,
 };
 
 #[derive(Default)]
@@ -102,8 +104,18 @@ impl State {
                 reason: "no meter reads `unknown`".into(),
             },
             None => {
+                let refused = event["type"] == "partly";
                 self.seen.insert((source, id.clone()), event);
-                Outcome::Accepted
+                let refused_by = match refused {
+                    false => Vec::new(),
+                    true => vec![MeterRefusal {
+                        meter: "tokens".into(),
+                        code: "refused_value".into(),
+                        reason: "`tokens` is not a number".into(),
+                        exception: "ex_1".into(),
+                    }],
+                };
+                Outcome::Accepted { refused_by }
             }
         };
         Fate { id: Some(id), outcome }
@@ -125,15 +137,21 @@ impl Metering for Memory {
         now(Ok(fates))
     }
 
-    fn ready(&self) -> Result<(), String> {
-        self.state().unavailable.as_ref().map_or(Ok(()), |why| Err(why.to_string()))
+    fn ready(&self) -> Result<Readiness, String> {
+        if let Some(why) = &self.state().unavailable {
+            return Err(why.to_string());
+        }
+        let (catalog, catalog_since) = ("v1".into(), "2026-01-01T00:00:00Z".into());
+        Ok(Readiness { catalog, catalog_since, catalog_change_refused: false })
     }
 
-    fn rated_after(&self, _: &Scope, after: u64, limit: usize) -> Pending<Vec<RatedRow>> {
+    fn rated_after(&self, _: &Scope, after: u64, limit: usize) -> Pending<Result<Vec<RatedRow>, Unknown>> {
         let rows =
             self.state().rated.iter().filter(|row| row.sequence > after).take(limit).cloned().collect();
         self.read.notify_one();
-        now(Ok(rows))
+        let newest = self.state().rated.len() as u64;
+        let unknown = Unknown(format!("after={after} is beyond the newest cursor, {newest}"));
+        now(Ok(if after > newest { Err(unknown) } else { Ok(rows) }))
     }
 
     fn rated_changes(&self) -> watch::Receiver<u64> {
@@ -150,9 +168,9 @@ impl Metering for Memory {
         now(Ok(results))
     }
 
-    fn exceptions(&self, _: &Scope, filter: ExceptionFilter) -> Pending<ExceptionPage> {
+    fn exceptions(&self, _: &Scope, filter: ExceptionFilter) -> Pending<Result<ExceptionPage, Unknown>> {
         let next = filter.kind.map(|kind| format!("{kind}/{}", filter.limit));
-        now(Ok(ExceptionPage { items: Vec::new(), next }))
+        now(Ok(Ok(ExceptionPage { items: Vec::new(), next })))
     }
 
     fn exception(&self, _: &Scope, _: &str) -> Pending<Option<v1::ExceptionRecord>> {
@@ -161,20 +179,33 @@ impl Metering for Memory {
 
     fn replay(&self, _: &Caller, selection: ReplaySelection) -> Pending<ReplayReport> {
         let selected = selection.ids.len() as u64;
-        now(Ok(ReplayReport { selected, resolved: selected, waiting: 0, resent: 0 }))
+        now(Ok(ReplayReport { selected, resolved: selected, ..ReplayReport::default() }))
     }
 
-    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Vec<UsageRow>> {
-        let Scope::Tenant(tenant) = scope else { return now(Ok(Vec::new())) };
+    fn dismiss(&self, _: &Caller, selection: DismissSelection) -> Pending<DismissReport> {
+        now(Ok(DismissReport { dismissed: selection.ids.len() as u64, ..DismissReport::default() }))
+    }
+
+    fn usage(&self, scope: &Scope, filter: UsageFilter) -> Pending<Result<UsagePage, Unknown>> {
+        let Scope::Tenant(tenant) = scope else {
+            return now(Ok(Ok(UsagePage { items: Vec::new(), next: None })));
+        };
+        if filter.after.is_some() {
+            return now(Ok(Err(Unknown("after: not the `next` of a page of usage".into()))));
+        }
+        let time = |time: Option<EventTime>| time.map_or_else(|| "any".into(), |time| time.to_string());
         let dimensions = filter.group_by.into_iter().map(|name| (name, "any".into())).collect();
-        now(Ok(vec![UsageRow {
+        let row = UsageRow {
+            tenant: tenant.to_string(),
             customer: filter.customer.unwrap_or_else(|| tenant.to_string()),
             meter: filter.meter.unwrap_or_else(|| "api_calls".into()),
+            period: v1::Span { start: time(filter.from), end: time(filter.to) },
             dimensions,
             quantity: "12345678901234567890.5".into(),
             events: 2,
             unit: "call".into(),
-        }]))
+        };
+        now(Ok(Ok(UsagePage { items: vec![row], next: Some(filter.limit.to_string()) })))
     }
 
     fn trace_event(&self, _: &Scope, source: &str, id: &str) -> Pending<Option<EventTrace>> {
@@ -203,6 +234,7 @@ impl Metering for Memory {
             difference: "10".into(),
             in_flight: "10".into(),
             ties_out: true,
+            minor_units: None,
             note: None,
         };
         now(Ok(Reconciliation { ties_out: true, checks: vec![check], accepted_losses: Vec::new() }))

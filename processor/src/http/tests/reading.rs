@@ -63,11 +63,17 @@ async fn parameters_are_read_strictly() {
     let served = start();
     for (path, named) in [
         ("/v1/usage?custmer=a", "custmer"),
+        ("/v1/usage?from=yesterday", "from"),
+        ("/v1/usage?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z", "before"),
+        ("/v1/usage?limit=10001", "10000"),
+        ("/v1/usage?after=zzz", "next"),
         ("/v1/exceptions?kind=nonsense", "unmapped_subject"),
         ("/v1/exceptions?status=shut", "resolved"),
         ("/v1/exceptions?limit=0", "limit"),
         ("/v1/exceptions?limit=101", "100"),
+        ("/v1/exceptions?since=yesterday", "since"),
         ("/v1/rated-summaries?after=x", "invalid digit"),
+        ("/v1/rated-summaries?after=18446744073709551615", "beyond the newest cursor, 0"),
         ("/v1/rated-summaries?wait=31", "30"),
         ("/v1/trace/event?source=s", "id"),
         ("/v1/events?detail=some", "method"),
@@ -83,10 +89,17 @@ async fn queries_pass_on_what_was_asked() {
     let served = start();
     assert_eq!(
         served.get("/v1/usage?customer=c1&meter=m1&group_by=region,%20tier").await.1,
-        json!([{
-            "customer": "c1", "meter": "m1", "dimensions": { "region": "any", "tier": "any" },
+        json!({ "items": [{
+            "tenant": "default", "customer": "c1", "meter": "m1", "period": { "start": "any", "end": "any" },
+            "dimensions": { "region": "any", "tier": "any" },
             "quantity": "12345678901234567890.5", "events": 2, "unit": "call",
-        }])
+        }], "next": "1000" })
+    );
+    let part =
+        served.get("/v1/usage?from=2026-01-31T00:00:00Z&to=2026-02-01T00:00:00%2B01:00&limit=7").await.1;
+    assert_eq!(
+        (&part["items"][0]["period"], &part["next"]),
+        (&json!({ "start": "2026-01-31T00:00:00Z", "end": "2026-01-31T23:00:00Z" }), &json!("7"))
     );
     assert_eq!(served.get("/v1/exceptions?kind=too_late&limit=7").await.1["next"], "too_late/7");
     assert_eq!(served.get("/v1/exceptions/none").await.0, 404);
@@ -128,6 +141,62 @@ fn the_description_has_every_route_and_every_reference_in_it_leads_somewhere() {
         assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
     });
     assert!(found > 20, "only {found} references");
+}
+
+/// What a schema requires is in the answer, at every depth that the schema describes.
+fn assert_has_what_is_required(document: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let pointer = reference.strip_prefix('#').expect("references stay inside");
+        let target = document.pointer(pointer).expect("checked by another test");
+        return assert_has_what_is_required(document, target, value, at);
+    }
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        assert!(value.get(name).is_some(), "{at} has no `{name}`: {value}");
+    }
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        if let Some(value) = value.get(name) {
+            assert_has_what_is_required(document, schema, value, &format!("{at}.{name}"));
+        }
+    }
+    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+        assert_has_what_is_required(document, &schema["items"], value, &format!("{at}[{index}]"));
+    }
+}
+
+#[tokio::test]
+async fn answers_have_what_the_description_requires() {
+    let (served, document) = (start(), openapi::document());
+    let event = r#"{"id":"e1","source":"/m"}"#;
+    let submitted = served.post("/v1/events?detail=all", "application/cloudevents+json", event).await;
+    let mut answers = vec![("post", "/v1/events", submitted)];
+    for (path, asked) in [
+        ("/v1/usage", "/v1/usage"),
+        ("/v1/usage", "/v1/usage?group_by=region"),
+        ("/v1/exceptions", "/v1/exceptions"),
+        ("/v1/rated-summaries", "/v1/rated-summaries"),
+        ("/v1/reconciliation", "/v1/reconciliation"),
+        ("/v1/trace/event", "/v1/trace/event?source=/m&id=e1"),
+        ("/healthz", "/healthz"),
+        ("/ready", "/ready"),
+    ] {
+        answers.push(("get", path, served.get(asked).await));
+    }
+    for (method, path, (status, answer)) in answers {
+        assert_eq!(status, 200, "{path}: {answer}");
+        let schema =
+            &document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{path} is described");
+        assert_has_what_is_required(&document, schema, &answer, path);
+    }
+}
+
+/// An event with exactly the required attributes is one that the decoder takes.
+#[test]
+fn the_event_schema_requires_what_the_decoder_requires() {
+    let document = openapi::document();
+    let content = &document["paths"]["/v1/events"]["post"]["requestBody"]["content"];
+    let required = &content["application/cloudevents+json"]["schema"]["required"];
+    assert_eq!(*required, json!(["specversion", "id", "source", "type", "subject", "time"]));
 }
 
 fn references(value: &Value, visit: &mut impl FnMut(&str)) {
