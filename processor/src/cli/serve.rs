@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
 use super::chores::Chores;
@@ -59,6 +60,7 @@ async fn serve_until_stopped(
     listening: serve::Listening,
     prometheus: metrics_exporter_prometheus::PrometheusHandle,
 ) -> anyhow::Result<()> {
+    let signal = signal();
     let (stop, stopping) = watch::channel(false);
     let deliveries = destinations::start_all(engine, config, &stopping)?;
     let chores = Chores::start(engine, prometheus.clone());
@@ -68,7 +70,7 @@ async fn serve_until_stopped(
     let heads = engine.handle.heads();
     let told = async move {
         tokio::select! {
-            () = signal() => tracing::info!("told to stop"),
+            () = signal => tracing::info!("told to stop"),
             () = partition_stopped(heads) => tracing::error!("the partition has stopped; nothing more is acknowledged"),
         }
     };
@@ -82,17 +84,21 @@ async fn serve_until_stopped(
     Ok(served?)
 }
 
-async fn signal() {
+/// Listens from the call on, so that a signal that comes right after the start is not the system's to handle.
+fn signal() -> impl Future<Output = ()> {
     let listen = |kind| tokio::signal::unix::signal(kind).expect("the operating system delivers signals");
-    let mut terminate = listen(tokio::signal::unix::SignalKind::terminate());
+    let mut terminate = listen(SignalKind::terminate());
+    let mut interrupt = listen(SignalKind::interrupt());
     // Habit says that it reloads; left alone it would end the process like a kill.
-    let mut hang_up = listen(tokio::signal::unix::SignalKind::hangup());
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = tokio::signal::ctrl_c() => return,
-            _ = hang_up.recv() => {
-                tracing::info!("SIGHUP changes nothing: the catalog is followed by itself, all else takes a restart");
+    let mut hang_up = listen(SignalKind::hangup());
+    async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hang_up.recv() => {
+                    tracing::info!("SIGHUP changes nothing: the catalog is followed by itself, all else takes a restart");
+                }
             }
         }
     }
