@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
 use super::chores::Chores;
@@ -69,6 +70,7 @@ async fn serve_until_stopped(
     listening: serve::Listening,
     prometheus: metrics_exporter_prometheus::PrometheusHandle,
 ) -> anyhow::Result<Instant> {
+    let signal = signal();
     let (stop, stopping) = watch::channel(false);
     let deliveries = destinations::start_all(engine, config, &stopping)?;
     let chores = Chores::start(engine, prometheus.clone());
@@ -78,7 +80,7 @@ async fn serve_until_stopped(
     let (heads, stop_deliveries) = (engine.handle.heads(), stop.clone());
     let told = async move {
         tokio::select! {
-            () = signal() => tracing::info!("told to stop"),
+            () = signal => tracing::info!("told to stop"),
             () = partition_stopped(heads) => tracing::error!("the partition has stopped; nothing more is acknowledged"),
         }
         stop_deliveries.send_replace(true);
@@ -100,17 +102,21 @@ async fn serve_until_stopped(
     Ok(told_at.await?)
 }
 
-async fn signal() {
+/// Listens from the call on, so that a signal that comes right after the start is not the system's to handle.
+fn signal() -> impl Future<Output = ()> {
     let listen = |kind| tokio::signal::unix::signal(kind).expect("the operating system delivers signals");
-    let mut terminate = listen(tokio::signal::unix::SignalKind::terminate());
+    let mut terminate = listen(SignalKind::terminate());
+    let mut interrupt = listen(SignalKind::interrupt());
     // Habit says that it reloads; left alone it would end the process like a kill.
-    let mut hang_up = listen(tokio::signal::unix::SignalKind::hangup());
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = tokio::signal::ctrl_c() => return,
-            _ = hang_up.recv() => {
-                tracing::info!("SIGHUP changes nothing: the catalog is followed by itself, all else takes a restart");
+    let mut hang_up = listen(SignalKind::hangup());
+    async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hang_up.recv() => {
+                    tracing::info!("SIGHUP changes nothing: the catalog is followed by itself, all else takes a restart");
+                }
             }
         }
     }
