@@ -77,7 +77,7 @@ pub fn block(first: u64, events: u64) -> RawBlock {
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         // The square makes low numbers busy.
         let part = (bits & 0xffff) as usize;
-        let customer = part * part * CUSTOMERS >> 32;
+        let customer = (part * part * CUSTOMERS) >> 32;
         let at = 1_767_225_600_000_000 + (number as i64 * 17_280) % (25 * MICROS_PER_DAY);
         let _ = write!(
             text,
