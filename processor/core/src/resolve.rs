@@ -201,17 +201,6 @@ impl Resolver<'_> {
             return self.parked(event, route.customer, park.clone());
         }
         let customer = route.customer.expect("a route without a customer is parked");
-        let Some(subscription) = self.terms.active(customer, time).next() else {
-            let reason = format!(
-                "customer `{}` has no subscription that is active at {time}",
-                self.terms.customer(customer).id
-            );
-            return self.parked(
-                event,
-                Some(customer),
-                Park { kind: ExceptionKind::MissingContract, meter: None, reason },
-            );
-        };
         let (feeds, parks) = (self.out.feeds.len(), self.out.parks.len());
         for refusal in &self.block.refusals[refusals] {
             let park = Park {
@@ -228,8 +217,17 @@ impl Resolver<'_> {
                 Err(park) => self.out.parks.push(park),
             }
         }
-        // Fed nothing: the first contract's period says how long the identity matters.
-        let period_end = period_end.unwrap_or_else(|| self.terms.calendar(subscription).period(time).end);
+        let period_end = match period_end {
+            Some(end) => end,
+            // Fed nothing. The first contract's period says how long the identity matters; without a contract that is why.
+            None => match self.terms.active(customer, time).next() {
+                Some(subscription) => self.terms.calendar(subscription).period(time).end,
+                None => {
+                    self.out.parks.truncate(parks);
+                    return self.parked(event, Some(customer), self.missing_contract(customer, time));
+                }
+            },
+        };
         ResolvedEvent {
             feeds: self.feeds_from(feeds),
             parks: self.parks_from(parks),
@@ -238,6 +236,12 @@ impl Resolver<'_> {
             period_end,
             forget_day: self.forget_day(period_end),
         }
+    }
+
+    fn missing_contract(&self, customer: usize, time: EventTime) -> Park {
+        let id = &self.terms.customer(customer).id;
+        let reason = format!("customer `{id}` has no subscription that is active at {time}");
+        Park { kind: ExceptionKind::MissingContract, meter: None, reason }
     }
 
     fn feed(&mut self, event: usize, customer: usize, value: &Measurement) -> Result<EventTime, Park> {

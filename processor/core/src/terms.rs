@@ -20,6 +20,7 @@ use tidemark_schemas::time::EventTime;
 
 use crate::calendar::{Calendar, CalendarError, accounting_period, zone};
 use crate::record::name_hash;
+use crate::working::FixedMap;
 
 /// A subject that stands for every subject of its tenant that no customer names.
 pub const ANY_SUBJECT: &str = "*";
@@ -27,7 +28,7 @@ pub const ANY_SUBJECT: &str = "*";
 /// A catalog, resolved. Indexes are positions in the catalog's lists.
 pub struct Terms {
     pub catalog: Arc<Catalog>,
-    subjects: BTreeMap<TenantId, BTreeMap<String, usize>>,
+    subjects: BTreeMap<TenantId, FixedMap<String, usize>>,
     /// By customer index.
     contracts: Vec<Vec<usize>>,
     /// By subscription index.
@@ -65,7 +66,7 @@ impl Terms {
             .collect();
         let cards: BTreeMap<_, _> =
             catalog.rate_cards.iter().enumerate().map(|(at, card)| (&card.id, at)).collect();
-        let mut subjects: BTreeMap<TenantId, BTreeMap<String, usize>> = BTreeMap::new();
+        let mut subjects: BTreeMap<TenantId, FixedMap<String, usize>> = BTreeMap::new();
         for (at, customer) in catalog.customers.iter().enumerate() {
             let of_tenant = subjects.entry(customer.tenant.clone()).or_default();
             of_tenant.extend(customer.subjects.iter().map(|subject| (subject.clone(), at)));
