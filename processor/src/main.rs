@@ -1,7 +1,7 @@
 //! The binary. Everything is in the library, so that tests and benches reach it.
 
 /// Blocks of megabytes come and go on several threads; the C library's allocator gives their pages back to the operating
-/// system each time, and RocksDB's small nodes lie scattered. Measured in `benches/`.
+/// system each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

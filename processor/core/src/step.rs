@@ -160,8 +160,7 @@ fn apply(
         if let Some(settled) = &window.settled {
             one = one.beyond(settled);
         }
-    }
-    if row.is_none() {
+    } else {
         // A window's group was opened before it.
         open_group(&mut working.groups, &mut working.group_counts, &resolved.groups[planned.group as usize])
             .map_err(|reason| refused(ExceptionKind::CardinalityExceeded, reason))?;

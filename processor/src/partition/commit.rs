@@ -314,7 +314,7 @@ impl Partition {
         now: ReceiveTime,
     ) -> Result<(), PartitionError> {
         self.guarded(|partition| {
-            let mut staged = Staged::default();
+            let mut staged = partition.staged();
             staged.batch.put(Keyspace::Meta, name, fact);
             partition.commit(staged, now)
         })
@@ -333,7 +333,9 @@ impl Partition {
         })
     }
 
-    fn staged(&mut self) -> Staged {
+    /// An empty batch in the buffers of the last one. Every commit begins here: one that did not would leave its own small
+    /// buffers to the next.
+    pub(super) fn staged(&mut self) -> Staged {
         Staged { batch: std::mem::take(&mut self.spare), ..Staged::default() }
     }
 

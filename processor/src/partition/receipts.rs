@@ -30,7 +30,7 @@ impl Partition {
     /// As [`Partition::take`].
     pub fn receive(&mut self, receipts: &[Receipt], now: ReceiveTime) -> Result<(), PartitionError> {
         self.guarded(|partition| {
-            let (mut staged, mut answered) = (Staged::default(), BTreeSet::new());
+            let (mut staged, mut answered) = (partition.staged(), BTreeSet::new());
             for receipt in receipts {
                 let Some(sequence) = sequence_of(&*partition.store, receipt.destination, &receipt.record)? else {
                     tracing::warn!(record = %receipt.record, "a receipt for a record that we never sent; ignored");
@@ -58,7 +58,7 @@ impl Partition {
     /// As [`Partition::take`].
     pub fn resend(&mut self, exceptions: &[RecordId], now: ReceiveTime) -> Result<u64, PartitionError> {
         self.guarded(|partition| {
-            let (mut staged, mut resent) = (Staged::default(), BTreeSet::new());
+            let (mut staged, mut resent) = (partition.staged(), BTreeSet::new());
             for exception in exceptions {
                 let store = &*partition.store;
                 let Some((destination, record)) = refused_record(store, exception)? else { continue };
