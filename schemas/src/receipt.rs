@@ -9,6 +9,8 @@ pub struct Receipt {
     pub destination: Destination,
     /// The record that was delivered.
     pub record: RecordId,
+    /// Its position in the destination's order, from 1.
+    pub sequence: u64,
     pub outcome: Outcome,
     pub at: ReceiveTime,
 }

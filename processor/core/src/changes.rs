@@ -16,7 +16,6 @@ pub const SETTLED_MAX: usize = 50_000;
 pub struct Changes {
     pub rated: Vec<RatedRow>,
     pub journal: Vec<JournalRow>,
-    pub members: Vec<Member>,
     /// Windows whose price does not fit a number. They wait for finance.
     pub unratable: Vec<Unratable>,
     /// Windows, periods and entries settled so far.
@@ -30,8 +29,8 @@ pub struct Changes {
 #[derive(Debug)]
 pub struct RatedRow {
     pub sequence: u64,
-    /// The window it covers; `None` for the fees of a period without usage.
-    pub window: Option<WindowKey>,
+    /// The journal entry that it is in, which may not be cut yet: its posting and number. `None` when its amount is zero.
+    pub entry: Option<(PostingId, u64)>,
     pub rated: RatedSummary,
 }
 
@@ -41,14 +40,6 @@ pub struct JournalRow {
     pub sequence: u64,
     pub posting: PostingId,
     pub entry: JournalEntry,
-}
-
-/// This rated line is in that journal entry, which may not be cut yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
-    pub posting: PostingId,
-    pub number: u64,
-    pub rated: u64,
 }
 
 #[derive(Debug)]

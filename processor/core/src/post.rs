@@ -7,7 +7,7 @@ use tidemark_schemas::posting::{JournalEntry, LineKey, PostingGroup};
 use tidemark_schemas::summary::{RatedSummary, RecordId};
 use tidemark_schemas::time::EventTime;
 
-use crate::changes::{Changes, JournalRow, Member};
+use crate::changes::{Changes, JournalRow};
 use crate::record::record_id;
 use crate::settle::next_multiple;
 use crate::state::{OpenPosting, PostingId, Task, Timer};
@@ -16,16 +16,15 @@ use crate::working::Working;
 
 const PURPOSE_POSTING: u8 = 5;
 
-/// Adds a rated line that is not zero to its open entry.
+/// Adds a rated line that is not zero to its open entry. Answers which one that is: its posting and number.
 pub fn post(
     terms: &Terms,
     working: &mut Working,
     rated: &RatedSummary,
     debtor: &str,
-    sequence: u64,
     at: EventTime,
     changes: &mut Changes,
-) {
+) -> (PostingId, u64) {
     let rule = terms
         .posting_rule(&rated.summary.meter, &rated.legal_entity)
         .expect("the catalog has a posting rule for every charged meter and entity");
@@ -63,8 +62,9 @@ pub fn post(
         open.due = Some(due);
         working.timers.set(Timer { due, task: Task::Cut(id) });
     }
-    changes.members.push(Member { posting: id, number: open.number, rated: sequence });
+    let number = open.number;
     working.postings_dirty.insert(id);
+    (id, number)
 }
 
 /// Cuts the entry, and leaves an empty one with the next number. Lines that cancel out make no entry; their rated lines

@@ -6,7 +6,8 @@
 
 use tidemark_schemas::decimal::{Decimal, NumberError};
 use tidemark_schemas::ids::MeterId;
-use tidemark_schemas::summary::{Dimensions, Evidence, RatedSummary, Span, UsageSummary};
+use tidemark_schemas::meter::Meter;
+use tidemark_schemas::summary::{Dimensions, Evidence, RatedSummary, RecordId, Span, UsageSummary};
 use tidemark_schemas::time::EventTime;
 
 use crate::aggregate::{Aggregate, merge_into};
@@ -16,7 +17,7 @@ use crate::post::{cut, post};
 use crate::rate::{Series, Step, amount};
 use crate::record::{name_hash, record_id};
 use crate::resolve::series_id;
-use crate::state::{SeriesId, Task, Timer, Window, WindowKey};
+use crate::state::{Group, SeriesId, Task, Timer, Window, WindowKey};
 use crate::terms::Terms;
 use crate::working::Working;
 
@@ -178,7 +179,7 @@ fn settle_window(terms: &Terms, working: &mut Working, key: WindowKey, at: Event
         catalog_version: terms.catalog.version.clone(),
     };
     let effective_from = window.effective_from;
-    emit(terms, working, subscription, effective_from, Some(key), summary, step, at, changes);
+    emit(terms, working, subscription, effective_from, summary, step, at, changes);
 }
 
 /// Charges the fees of a billing period in which a charge saw no usage, and watches the next period.
@@ -226,7 +227,7 @@ fn end_period(
             evidence: Evidence::default(),
             catalog_version: terms.catalog.version.clone(),
         };
-        emit(terms, working, subscription, effective_from, None, summary, step, at, changes);
+        emit(terms, working, subscription, effective_from, summary, step, at, changes);
     }
     watch(terms, working, subscription, period.end);
 }
@@ -278,7 +279,6 @@ fn emit(
     working: &mut Working,
     subscription: usize,
     effective_from: EventTime,
-    window: Option<WindowKey>,
     summary: UsageSummary,
     step: Step,
     at: EventTime,
@@ -306,23 +306,37 @@ fn emit(
         amount_unrounded: step.amount_unrounded,
         summary,
     };
-    if rated.amount.minor != 0 {
-        post(terms, working, &rated, &customer.erp_debtor, sequence, at, changes);
-    }
-    changes.rated.push(RatedRow { sequence, window, rated });
+    let is_posted = rated.amount.minor != 0;
+    let entry = is_posted.then(|| post(terms, working, &rated, &customer.erp_debtor, at, changes));
+    changes.rated.push(RatedRow { sequence, entry, rated });
 }
 
-fn rated_id(summary: &UsageSummary) -> tidemark_schemas::summary::RecordId {
-    let start = summary.window.start.micros().to_le_bytes();
-    let revision = summary.revision.to_le_bytes();
-    let mut parts: Vec<&[u8]> = vec![
-        summary.tenant.as_str().as_bytes(),
-        summary.subscription.as_str().as_bytes(),
-        summary.meter.as_str().as_bytes(),
-        &start,
-        &revision,
-    ];
-    parts.extend(summary.dimensions.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
+fn rated_id(summary: &UsageSummary) -> RecordId {
+    let UsageSummary { tenant, subscription, meter, dimensions, window, revision, .. } = summary;
+    let names = [tenant.as_str(), subscription.as_str(), meter.as_str()];
+    let dimensions = dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    line_id(names, dimensions, window.start, *revision)
+}
+
+/// The id of the rated line of a revision of a window, whether there is one or not.
+#[must_use]
+pub fn line_id_of(meter: &Meter, group: &Group, start: EventTime, revision: u32) -> RecordId {
+    let names = [group.tenant.as_str(), group.subscription.as_str(), group.meter.as_str()];
+    let values = group.dimension_values.iter().map(String::as_str);
+    line_id(names, meter.dimensions.iter().map(String::as_str).zip(values), start, revision)
+}
+
+/// Names: tenant, subscription, meter.
+fn line_id<'a>(
+    names: [&'a str; 3],
+    dimensions: impl Iterator<Item = (&'a str, &'a str)>,
+    start: EventTime,
+    revision: u32,
+) -> RecordId {
+    let (start, revision) = (start.micros().to_le_bytes(), revision.to_le_bytes());
+    let mut parts: Vec<&[u8]> = names.map(str::as_bytes).to_vec();
+    parts.extend([&start[..], &revision]);
+    parts.extend(dimensions.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
     record_id("rs", &parts)
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 use tidemark_schemas::ids::TenantId;
+use tidemark_schemas::outbox::Destination;
 use tidemark_schemas::wire::v1;
 
 use super::destinations;
@@ -20,7 +21,7 @@ use crate::demo::trace::{CALLS_DEFAULT, SEED_DEFAULT, Trace};
 use crate::demo::truth::Truth;
 use crate::http::metering::UsageFilter;
 use crate::observe::logging;
-use crate::partition::Input;
+use crate::partition::{Answers, Input, each_record, parse_record, undecodable};
 use crate::service::{Engine, usage};
 use crate::source::progress::{Progress, Tally};
 use crate::source::{CHUNK_BYTES, Chunk, Position, Record, Source, SourceError};
@@ -177,11 +178,12 @@ fn settle(engine: &Engine, config: &Config) -> anyhow::Result<Outcome> {
     declared.map_err(|error| anyhow::anyhow!("{error}"))?;
     destinations::drain_all(engine, config)?;
     let mut hasher = blake3::Hasher::new();
-    for space in [Keyspace::Rated, Keyspace::Journal] {
-        for (key, value) in crate::partition::load_all(&*engine.store, space)? {
-            hasher.update(&key);
-            hasher.update(&value);
-        }
+    for destination in Destination::ALL {
+        each_record(&*engine.store, destination, 1, |sequence, record| {
+            hasher.update(&sequence.to_be_bytes());
+            hasher.update(record.text);
+            Ok(true)
+        })?;
     }
     let progress = engine.handle.snapshot().progress;
     Ok(Outcome {
@@ -286,34 +288,36 @@ fn fates(engine: &Engine) -> anyhow::Result<Fates> {
 
 /// Amounts from the lines and entries themselves, with what their receipts say, and the rated total of each customer.
 fn books(store: &dyn KeyValue, truth: &Truth) -> anyhow::Result<(Books, BTreeMap<String, i128>)> {
-    let accepted: std::collections::BTreeSet<String> = crate::partition::load_all(store, Keyspace::Receipt)?
-        .into_values()
-        .map(|value| serde_json::from_slice::<v1::Receipt>(&value))
-        .filter_map(|receipt| {
-            receipt.ok().filter(|receipt| receipt.outcome == "accepted").map(|receipt| receipt.record)
-        })
-        .collect();
     let (mut rated, mut billed, mut lines) = (0_i128, 0_i128, 0_u64);
     let mut by_customer: BTreeMap<String, i128> = BTreeMap::new();
-    for (_, value) in crate::partition::load_all(store, Keyspace::Rated)? {
-        let line: v1::RatedSummary = serde_json::from_slice(&value)?;
-        let minor: i128 = line.amount_minor.parse()?;
+    let is_accepted =
+        |receipt: Option<v1::Receipt>| receipt.is_some_and(|receipt| receipt.outcome == "accepted");
+    let damaged = |error: std::num::ParseIntError| undecodable(Keyspace::Rated, b"amount", &error);
+    let mut answers = Answers::new(store, Destination::Billing);
+    each_record(store, Destination::Billing, 1, |sequence, record| {
+        let line: v1::RatedSummary = parse_record(Destination::Billing, sequence, record.text)?;
+        let minor: i128 = line.amount_minor.parse().map_err(damaged)?;
         rated += minor;
         lines += 1;
         *by_customer.entry(line.summary.customer.clone()).or_default() += minor;
-        if accepted.contains(&line.id) {
+        if is_accepted(answers.of(sequence)?) {
             billed += minor;
         }
-    }
+        Ok(true)
+    })?;
     let (mut debits, mut credits, mut entries) = (0_i128, 0_i128, 0_u64);
-    for (_, value) in crate::partition::load_all(store, Keyspace::Journal)? {
-        let entry: v1::JournalEntry = serde_json::from_slice(&value)?;
+    let mut answers = Answers::new(store, Destination::Erp);
+    each_record(store, Destination::Erp, 1, |sequence, record| {
+        let entry: v1::JournalEntry = parse_record(Destination::Erp, sequence, record.text)?;
         entries += 1;
-        for line in entry.lines.iter().filter(|_| accepted.contains(&entry.id)) {
-            debits += line.debit_minor.parse::<i128>()?;
-            credits += line.credit_minor.parse::<i128>()?;
+        if is_accepted(answers.of(sequence)?) {
+            for line in &entry.lines {
+                debits += line.debit_minor.parse::<i128>().map_err(damaged)?;
+                credits += line.credit_minor.parse::<i128>().map_err(damaged)?;
+            }
         }
-    }
+        Ok(true)
+    })?;
     let rated = Compared { product: rated, truth: truth.rated_cents() };
     Ok((Books { rated, billed, debits, credits, rated_lines: lines, journal_entries: entries }, by_customer))
 }

@@ -434,7 +434,8 @@ impl<O: Outbox, R: Receipts, S: Sink> Delivery<O, R, S> {
         };
         let receipt = |(row, answer): (&OutboxRow, &Answer)| {
             let outcome = outcome(answer)?;
-            Some(Receipt { destination: self.destination, record: row.id.clone(), outcome, at })
+            let (destination, record) = (self.destination, row.id.clone());
+            Some(Receipt { destination, record, sequence: row.sequence, outcome, at })
         };
         rows.iter().zip(answers).filter_map(receipt).collect()
     }

@@ -11,22 +11,19 @@ use tidemark_core::step::{Prepared, count_rejections, count_replayed, step};
 use tidemark_core::terms::Terms;
 use tidemark_core::working::Working;
 use tidemark_schemas::exception::ExceptionKind;
-use tidemark_schemas::outbox::Destination;
 use tidemark_schemas::summary::RecordId;
 use tidemark_schemas::time::{EventTime, ReceiveTime};
 use tidemark_schemas::wire;
 
 use super::exceptions::Exceptions;
-use super::load::{load, trim, undecodable};
+use super::load::{load, trim};
 use super::prepare::{PreparedBlock, Preparer};
 use crate::archive;
 use crate::store::codec::{
-    Codec, archive_block_key, entry_key, group_count_key, group_key, member_key, outbox_key, posting_key,
-    sequence_from, sequence_key, series_key, summary_key, time_key, timer_key, window_key,
+    Codec, archive_block_key, group_count_key, group_key, posting_key, series_key, time_key, timer_key,
+    window_key,
 };
-use crate::store::{
-    Identities, KeyValue, Keyspace, Store, StoreError, Testimony, Witness, WitnessError, WriteBatch,
-};
+use crate::store::{Identities, Keyspace, Store, StoreError, Testimony, Witness, WitnessError, WriteBatch};
 
 /// Where a source stands: a name that is stable across runs, and bytes that only the source understands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -402,7 +399,7 @@ impl Partition {
         let fresh: Vec<_> = self.working.fresh.drain().collect();
         self.identities.stage(&mut staged.batch, commit, &fresh);
         stage_rows(&mut self.working, &mut staged.batch);
-        stage_changes(&staged.changes, &mut staged.batch);
+        super::outbox::stage(&staged.changes, &mut staged.batch);
         self.exceptions.park_unratable(&mut staged.batch, &self.working, &staged.changes, now);
         staged.batch.put(Keyspace::Partition, super::open::PROGRESS, &self.working.progress.to_bytes());
         self.store.commit(&staged.batch)?;
@@ -421,26 +418,6 @@ impl Partition {
         self.tell(&staged.changes, staged.replayed, started.elapsed());
         Ok(())
     }
-}
-
-/// The place of a record in its destination's order.
-///
-/// # Errors
-/// [`StoreError`] when it cannot be read.
-pub fn sequence_of(
-    store: &dyn KeyValue,
-    destination: Destination,
-    record: &RecordId,
-) -> Result<Option<u64>, StoreError> {
-    let id = record.0.as_bytes();
-    let (space, found) = match destination {
-        Destination::Billing => (Keyspace::RatedIndex, store.get(Keyspace::RatedIndex, id)?),
-        Destination::Erp => match store.get(Keyspace::JournalIndex, id)? {
-            Some(entry) => (Keyspace::JournalIndex, store.get(Keyspace::JournalIndex, &entry)?),
-            None => return Ok(None),
-        },
-    };
-    found.map(|bytes| sequence_from(&bytes).map_err(|damaged| undecodable(space, id, &damaged))).transpose()
 }
 
 /// Events that were seen for the first time, counted or waiting. Conflicts are kept with their exception.
@@ -481,33 +458,5 @@ fn put_or_delete<V: Codec>(batch: &mut WriteBatch, space: Keyspace, key: &[u8], 
     match row {
         Some(row) => batch.put(space, key, &row.to_bytes()),
         None => batch.delete(space, key),
-    }
-}
-
-/// Rows that are written once. The outbox row of a line or an entry is in the same batch (I-4).
-fn stage_changes(changes: &Changes, batch: &mut WriteBatch) {
-    for row in &changes.rated {
-        let (key, id) = (sequence_key(row.sequence), row.rated.id.0.as_bytes());
-        batch.put(Keyspace::Rated, &key, &wire::v1::to_bytes(&wire::v1::RatedSummary::from(&row.rated)));
-        batch.put(Keyspace::RatedIndex, id, &key);
-        batch.put(Keyspace::Outbox, &outbox_key(Destination::Billing, row.sequence), id);
-        if let Some(window) = row.window {
-            batch.put(Keyspace::Summary, &summary_key(window, row.rated.summary.revision), &key);
-        }
-    }
-    for row in &changes.journal {
-        let (key, id) = (sequence_key(row.sequence), row.entry.id.0.as_bytes());
-        batch.put(Keyspace::Journal, &key, &wire::v1::to_bytes(&wire::v1::JournalEntry::from(&row.entry)));
-        batch.put(Keyspace::JournalIndex, id, &entry_key(row.posting, row.entry.number));
-        batch.put(Keyspace::JournalIndex, &entry_key(row.posting, row.entry.number), &key);
-        batch.put(Keyspace::Outbox, &outbox_key(Destination::Erp, row.sequence), id);
-    }
-    for member in &changes.members {
-        batch.put(Keyspace::JournalMember, &member_key(member.posting, member.number, member.rated), &[]);
-        batch.put(
-            Keyspace::RatedPosting,
-            &sequence_key(member.rated),
-            &entry_key(member.posting, member.number),
-        );
     }
 }

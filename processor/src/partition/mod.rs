@@ -13,6 +13,7 @@ mod commit;
 mod exceptions;
 mod load;
 mod open;
+mod outbox;
 mod prepare;
 mod receipts;
 mod run;
@@ -20,10 +21,12 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-pub use commit::{Partition, PartitionError, Position, Taken, sequence_of};
+pub use commit::{Partition, PartitionError, Position, Taken};
 pub use exceptions::{exception_row, parked_id};
 pub use load::{decode as decode_row, load_all, undecodable};
 pub use open::{AcceptedLoss, OpenError, Options, accepted_losses, progress};
+pub use outbox::{
+    Answers, each_record, members_of, parse_record, pending, record_at, sequence_of, sequence_of_entry,
+};
 pub use prepare::{Damaged, PreparedBlock, Preparer, RawBlock, Waiting};
-pub use receipts::records_of;
 pub use run::{Busy, Handle, Heads, Input, Reply, Snapshot};

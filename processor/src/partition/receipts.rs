@@ -14,11 +14,13 @@ use tidemark_schemas::summary::RecordId;
 use tidemark_schemas::time::ReceiveTime;
 use tidemark_schemas::wire::v1;
 
-use super::commit::{Partition, PartitionError, Staged, sequence_of};
+use super::commit::{Partition, PartitionError, Staged};
 use super::exceptions::exception_row;
-use super::load::undecodable;
-use crate::store::codec::{outbox_key, receipt_key, sequence_key, superseded_receipt_key};
-use crate::store::{KeyValue, Keyspace, StoreError};
+use super::outbox::{
+    Answered, answers_around, parse_record, record_at, sequence_of, stage_answers, stage_waiting, waiting_row,
+};
+use crate::store::codec::{Codec, destination_key, superseded_receipt_key};
+use crate::store::{KeyValue, Keyspace, StoreError, WriteBatch};
 
 /// The tenant of what several tenants share: no key's own, so that only operators see it.
 const EVERY_TENANT: &str = "*";
@@ -30,25 +32,49 @@ impl Partition {
     /// As [`Partition::take`].
     pub fn receive(&mut self, receipts: &[Receipt], now: ReceiveTime) -> Result<(), PartitionError> {
         self.guarded(|partition| {
-            let (mut staged, mut answered) = (partition.staged(), BTreeSet::new());
-            for receipt in receipts {
-                let Some(sequence) = sequence_of(&*partition.store, receipt.destination, &receipt.record)? else {
-                    tracing::warn!(record = %receipt.record, "a receipt for a record that we never sent; ignored");
-                    continue;
-                };
-                let key = receipt_key(receipt.destination, &receipt.record);
-                if partition.store.get(Keyspace::Receipt, &key)?.is_some() || !answered.insert(key.clone()) {
-                    // The first answer stands.
-                    continue;
-                }
-                *partition.answered(receipt.destination) += 1;
-                let bytes = v1::to_bytes(&v1::Receipt::from(receipt));
-                staged.batch.put(Keyspace::Receipt, &key, &bytes);
-                staged.batch.delete(Keyspace::Outbox, &outbox_key(receipt.destination, sequence));
-                partition.note(receipt, sequence, &mut staged)?;
+            let mut staged = partition.staged();
+            for destination in Destination::ALL {
+                let mut ours: Vec<_> = receipts.iter().filter(|r| r.destination == destination).collect();
+                // Stable: the first answer for a record stands.
+                ours.sort_by_key(|receipt| receipt.sequence);
+                partition.receive_in_order(destination, &ours, &mut staged)?;
             }
             partition.commit(staged, now)
         })
+    }
+
+    /// Takes answers of one destination, by ascending number.
+    fn receive_in_order(
+        &mut self,
+        destination: Destination,
+        mut receipts: &[&Receipt],
+        staged: &mut Staged,
+    ) -> Result<(), StoreError> {
+        let mut answered = Vec::with_capacity(receipts.len());
+        while let Some(first) = receipts.first() {
+            let Some(mut row) = waiting_row(&*self.store, destination, first.sequence)? else { break };
+            let in_row = receipts.partition_point(|receipt| receipt.sequence <= row.last);
+            let (these, rest) = receipts.split_at(in_row);
+            receipts = rest;
+            let before = answered.len();
+            for receipt in these {
+                // What waits no more has its answer.
+                if row.waiting.remove(receipt.sequence) {
+                    let wire = v1::Receipt::from(*receipt);
+                    answered.push(Answered { sequence: receipt.sequence, receipt: wire });
+                    self.note(receipt, staged)?;
+                }
+            }
+            let key = destination_key(destination, row.last);
+            match (answered.len() > before, row.waiting.is_empty()) {
+                (false, _) => {}
+                (true, false) => staged.batch.put(Keyspace::Outbox, &key, &row.waiting.to_bytes()),
+                (true, true) => staged.batch.delete(Keyspace::Outbox, &key),
+            }
+        }
+        *self.answered(destination) += answered.len() as u64;
+        stage_answers(destination, &answered, &mut staged.batch);
+        Ok(())
     }
 
     /// Puts the refused rows of these exceptions back in the outbox. Answers how many; a row that was accepted
@@ -58,33 +84,22 @@ impl Partition {
     /// As [`Partition::take`].
     pub fn resend(&mut self, exceptions: &[RecordId], now: ReceiveTime) -> Result<u64, PartitionError> {
         self.guarded(|partition| {
-            let (mut staged, mut resent) = (partition.staged(), BTreeSet::new());
-            for exception in exceptions {
-                let store = &*partition.store;
-                let Some((destination, record)) = refused_record(store, exception)? else { continue };
-                let key = receipt_key(destination, &record);
-                let Some(refusal) = store.get(Keyspace::Receipt, &key)? else { continue };
-                let receipt: v1::Receipt = serde_json::from_slice(&refusal)
-                    .map_err(|error| undecodable(Keyspace::Receipt, &key, &error))?;
-                if receipt.outcome != v1::Receipt::REFUSED || !resent.insert(key.clone()) {
-                    continue;
+            let (mut staged, mut resent) = (partition.staged(), 0);
+            for destination in Destination::ALL {
+                let mut sequences = BTreeSet::new();
+                for exception in exceptions {
+                    sequences.extend(refused_sequence(&*partition.store, destination, exception)?);
                 }
-                let sequence = sequence_of(store, destination, &record)?;
-                let sequence = sequence.ok_or_else(|| {
-                    undecodable(Keyspace::Receipt, &key, &"it has a receipt, but no record")
-                })?;
-                let attempt = attempts_before(store, destination, &record)? + 1;
-                let history = superseded_receipt_key(destination, &record, attempt);
-                staged.batch.put(Keyspace::Receipt, &history, &refusal);
-                staged.batch.delete(Keyspace::Receipt, &key);
-                staged.batch.put(Keyspace::Outbox, &outbox_key(destination, sequence), record.0.as_bytes());
-                *partition.answered(destination) -= 1;
+                let store = &*partition.store;
+                let again = put_back(store, destination, &sequences, &mut staged.batch)?;
+                *partition.answered(destination) -= again;
+                resent += again;
             }
-            if !resent.is_empty() {
+            if resent > 0 {
                 partition.commit(staged, now)?;
-                partition.resent += resent.len() as u64;
+                partition.resent += resent;
             }
-            Ok(resent.len() as u64)
+            Ok(resent)
         })
     }
 
@@ -97,7 +112,7 @@ impl Partition {
     }
 
     /// A refusal opens the record's exception, an acceptance resolves it.
-    fn note(&mut self, receipt: &Receipt, sequence: u64, staged: &mut Staged) -> Result<(), StoreError> {
+    fn note(&mut self, receipt: &Receipt, staged: &mut Staged) -> Result<(), StoreError> {
         let kind = kind_of(receipt.destination);
         let id = record_id("ex", &[kind.name().as_bytes(), receipt.record.0.as_bytes()]);
         match &receipt.outcome {
@@ -105,7 +120,7 @@ impl Partition {
             Outcome::Refused { reason } => {
                 let destination = receipt.destination;
                 tracing::warn!(%destination, record = %receipt.record, exception = %id, "refused: {reason}");
-                let exception = self.refusal(receipt, kind, &id, reason, sequence)?;
+                let exception = self.refusal(receipt, kind, &id, reason)?;
                 self.exceptions.refuse(&*self.store, &mut staged.batch, exception)
             }
         }
@@ -117,14 +132,13 @@ impl Partition {
         kind: ExceptionKind,
         id: &RecordId,
         reason: &str,
-        sequence: u64,
     ) -> Result<v1::ExceptionRecord, StoreError> {
-        let (space, key) = (records_of(receipt.destination), sequence_key(sequence));
-        let sent = self.store.get(space, &key)?.unwrap_or_default();
-        let (tenant, customer, meter) = match receipt.destination {
+        let (destination, sequence) = (receipt.destination, receipt.sequence);
+        let sent = record_at(&*self.store, destination, sequence, |record| Ok(record.text.to_vec()))?;
+        let sent = sent.unwrap_or_default();
+        let (tenant, customer, meter) = match destination {
             Destination::Billing => {
-                let rated: v1::RatedSummary =
-                    serde_json::from_slice(&sent).map_err(|error| undecodable(space, &key, &error))?;
+                let rated: v1::RatedSummary = parse_record(destination, sequence, &sent)?;
                 let summary = rated.summary;
                 (summary.tenant, Some(summary.customer), Some(summary.meter))
             }
@@ -144,7 +158,7 @@ impl Partition {
             record: Some(receipt.record.to_string()),
             event: None,
             received_at: receipt.at.to_string(),
-            origin: format!("{}, row {sequence} of the outbox", receipt.destination),
+            origin: format!("{destination}, row {sequence} of the outbox"),
             payload: String::from_utf8_lossy(&sent[..sent.len().min(EXCEPTION_PAYLOAD_BYTES_MAX)])
                 .into_owned(),
             payload_base64: None,
@@ -170,24 +184,52 @@ fn kind_of(destination: Destination) -> ExceptionKind {
     }
 }
 
-/// Where the records for a destination are.
-#[must_use]
-pub fn records_of(destination: Destination) -> Keyspace {
-    match destination {
-        Destination::Billing => Keyspace::Rated,
-        Destination::Erp => Keyspace::Journal,
+/// The number of the record that an open exception says was refused.
+fn refused_sequence(
+    store: &dyn KeyValue,
+    destination: Destination,
+    exception: &RecordId,
+) -> Result<Option<u64>, StoreError> {
+    let found = exception_row(store, exception)?.filter(|found| {
+        found.status == ExceptionStatus::Open.name() && found.kind == kind_of(destination).name()
+    });
+    match found.and_then(|found| found.record) {
+        Some(record) => sequence_of(store, destination, &record),
+        None => Ok(None),
     }
 }
 
-/// The record that an open exception says was refused.
-fn refused_record(
+/// Stages that refused records wait again, and that their refusals are history. Answers how many do: a record that was
+/// accepted meanwhile, or waits already, is none.
+fn put_back(
     store: &dyn KeyValue,
-    exception: &RecordId,
-) -> Result<Option<(Destination, RecordId)>, StoreError> {
-    let found = exception_row(store, exception)?.filter(|found| found.status == ExceptionStatus::Open.name());
-    let Some(found) = found else { return Ok(None) };
-    let destination = Destination::ALL.into_iter().find(|to| kind_of(*to).name() == found.kind);
-    Ok(destination.zip(found.record.map(RecordId)))
+    destination: Destination,
+    sequences: &BTreeSet<u64>,
+    batch: &mut WriteBatch,
+) -> Result<u64, StoreError> {
+    let (mut again, mut from) = (Vec::new(), 0);
+    while let Some(first) = sequences.range(from..).next() {
+        let around = answers_around(store, destination, *first)?;
+        from = around.last().map_or(*first, |last| last.sequence) + 1;
+        let is_again = |answered: &Answered| {
+            sequences.contains(&answered.sequence) && answered.receipt.outcome == v1::Receipt::REFUSED
+        };
+        let (refused, others): (Vec<_>, Vec<_>) = around.into_iter().partition(is_again);
+        if refused.is_empty() {
+            continue;
+        }
+        batch.delete(Keyspace::Receipt, &destination_key(destination, from - 1));
+        stage_answers(destination, &others, batch);
+        for Answered { sequence, receipt } in refused {
+            let id = RecordId(receipt.record.clone());
+            let attempt = attempts_before(store, destination, &id)? + 1;
+            let history = superseded_receipt_key(destination, &id, attempt);
+            batch.put(Keyspace::Receipt, &history, &v1::to_bytes(&receipt));
+            again.push(sequence);
+        }
+    }
+    stage_waiting(store, destination, &again, batch)?;
+    Ok(again.len() as u64)
 }
 
 /// How many answers of the record are history.

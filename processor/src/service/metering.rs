@@ -17,7 +17,7 @@ use tidemark_schemas::wire::v1;
 use tokio::sync::{oneshot, watch};
 
 use super::engine::Engine;
-use super::records::{is_in_scope, receipt, record};
+use super::records::{is_in_scope, record};
 use crate::clock;
 use crate::config::Scope;
 use crate::decode::envelope;
@@ -29,7 +29,10 @@ use crate::http::metering::{
     Unknown, UsageFilter, UsagePage,
 };
 use crate::observe::{self, Attempt};
-use crate::partition::{Input, PartitionError, PreparedBlock, RawBlock, Taken, parked_id};
+use crate::partition::{
+    Answers, Input, PartitionError, PreparedBlock, RawBlock, Taken, parked_id, parse_record, record_at,
+    sequence_of,
+};
 use crate::store::{KeyValue, Keyspace};
 
 /// After this a client may try again: about the time in which a full queue empties.
@@ -317,9 +320,13 @@ fn acknowledge(
     let store: &dyn KeyValue = &*engine.store;
     let (mut results, mut receipts) = (Vec::with_capacity(answers.len()), Vec::<Receipt>::new());
     for answer in answers {
-        let status = status_of(store, scope, &answer, &receipts)?;
-        if status == AcknowledgementStatus::Committed {
-            receipts.push(receipt_from(&answer));
+        let sequence = sequence_of(store, Destination::Billing, &answer.record)?;
+        let status = match sequence {
+            Some(sequence) => status_of(store, scope, &answer, sequence, &receipts)?,
+            None => AcknowledgementStatus::Unknown,
+        };
+        if let Some(sequence) = sequence.filter(|_| status == AcknowledgementStatus::Committed) {
+            receipts.push(receipt_from(&answer, sequence));
         }
         results.push(AcknowledgementResult { record: answer.record, status });
     }
@@ -338,16 +345,17 @@ fn status_of(
     store: &dyn KeyValue,
     scope: &Scope,
     answer: &Acknowledgement,
+    sequence: u64,
     before: &[Receipt],
 ) -> Result<AcknowledgementStatus, crate::store::StoreError> {
-    let Some(sequence) = store.get(Keyspace::RatedIndex, answer.record.as_bytes())? else {
-        return Ok(AcknowledgementStatus::Unknown);
-    };
-    let rated: Option<v1::RatedSummary> = record(store, Keyspace::Rated, &sequence)?;
-    if !rated.is_some_and(|rated| is_in_scope(scope, &rated.summary.tenant)) {
+    let tenant = record_at(store, Destination::Billing, sequence, |record| {
+        let rated: v1::RatedSummary = parse_record(Destination::Billing, sequence, record.text)?;
+        Ok(rated.summary.tenant)
+    })?;
+    if !tenant.is_some_and(|tenant| is_in_scope(scope, &tenant)) {
         return Ok(AcknowledgementStatus::Unknown);
     }
-    let stored = receipt(store, Destination::Billing, &answer.record)?.map(|receipt| receipt.outcome);
+    let stored = Answers::new(store, Destination::Billing).of(sequence)?.map(|receipt| receipt.outcome);
     let earlier = before.iter().find(|receipt| receipt.record.0 == answer.record);
     let earlier = earlier.map(|receipt| v1::Receipt::from(receipt).outcome);
     let given = match answer.outcome {
@@ -361,7 +369,7 @@ fn status_of(
     })
 }
 
-fn receipt_from(answer: &Acknowledgement) -> Receipt {
+fn receipt_from(answer: &Acknowledgement, sequence: u64) -> Receipt {
     let outcome = match answer.outcome {
         AcknowledgementOutcome::Accepted => {
             receipt::Outcome::Accepted { reference: answer.reference.clone().unwrap_or_default() }
@@ -373,6 +381,7 @@ fn receipt_from(answer: &Acknowledgement) -> Receipt {
     Receipt {
         destination: Destination::Billing,
         record: RecordId(answer.record.clone()),
+        sequence,
         outcome,
         at: clock::now(),
     }

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use tidemark_schemas::outbox::{Destination, OutboxRow};
 use tidemark_schemas::receipt::Receipt;
-use tidemark_schemas::summary::RecordId;
 
 use crate::deliver::{Outbox, PartitionError, Receipts};
-use crate::partition::{Handle, Input, records_of, undecodable};
-use crate::store::codec::{outbox_key, sequence_from, sequence_key};
-use crate::store::{KeyValue, Keyspace};
+use crate::partition::{Handle, Input, pending};
+use crate::store::KeyValue;
 
 /// The partition's undelivered rows and the way back.
 #[derive(Clone)]
@@ -32,21 +30,7 @@ impl Outbox for OutboxRows {
         after: u64,
         limit: usize,
     ) -> Result<Vec<OutboxRow>, PartitionError> {
-        let (from, to) =
-            (outbox_key(destination, after.saturating_add(1)), outbox_key(destination, u64::MAX));
-        let rows = self.store.scan(Keyspace::Outbox, &from, Some(&to), limit)?;
-        let records = records_of(destination);
-        let mut pending = Vec::with_capacity(rows.len());
-        for row in rows {
-            let sequence = sequence_from(row.key.get(1..).unwrap_or_default())?;
-            let id = RecordId(String::from_utf8_lossy(&row.value).into_owned());
-            let key = sequence_key(sequence);
-            let payload = self.store.get(records, &key)?;
-            let payload = payload
-                .ok_or_else(|| undecodable(records, &key, &"its outbox row exists, but it does not (I-4)"))?;
-            pending.push(OutboxRow { destination, sequence, id, payload });
-        }
-        Ok(pending)
+        Ok(pending(&*self.store, destination, after, limit)?)
     }
 
     fn resent(&self) -> u64 {

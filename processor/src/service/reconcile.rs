@@ -13,11 +13,13 @@ use tidemark_schemas::time::ReceiveTime;
 use tidemark_schemas::wire::v1;
 
 use super::delivered::{Delivered, FAULTS_NAMED_MAX, Folders, files};
-use super::records::{each_row, is_in_scope, parse, receipt};
+use super::records::{each_row, is_in_scope};
 use crate::archive::{ArchiveError, archived_events, look_at_files};
 use crate::config::Scope;
 use crate::http::metering::{AcceptedLoss, MinorUnits, Reconciliation, ReconciliationCheck};
-use crate::partition::{self, accepted_losses, decode_row, progress, undecodable};
+use crate::partition::{
+    self, Answers, accepted_losses, decode_row, each_record, parse_record, progress, undecodable,
+};
 use crate::store::{KeyValue, Keyspace, Store, StoreError};
 
 /// All checks that the scope allows: a tenant sees that its lines are billed, an operator sees everything.
@@ -146,13 +148,14 @@ fn rated_totals(
     mut files: Option<&mut Delivered<'_>>,
 ) -> Result<BTreeMap<String, Totals>, StoreError> {
     let mut totals: BTreeMap<String, Totals> = BTreeMap::new();
-    each_row(store, Keyspace::Rated, &[], None, |key, value| {
-        let rated: v1::RatedSummary = parse(Keyspace::Rated, key, value)?;
+    let mut answers = Answers::new(store, Destination::Billing);
+    each_record(store, Destination::Billing, 1, |sequence, record| {
+        let rated: v1::RatedSummary = parse_record(Destination::Billing, sequence, record.text)?;
         if is_in_scope(scope, &rated.summary.tenant) {
-            let receipt = receipt(store, Destination::Billing, &rated.id)?;
+            let receipt = answers.of(sequence)?;
             // A line and its end.
-            delivered(&mut files, Destination::Billing, receipt.as_ref(), value.len() as u64 + 1);
-            let minor = minor(Keyspace::Rated, key, &rated.amount_minor)?;
+            delivered(&mut files, Destination::Billing, receipt.as_ref(), record.text.len() as u64 + 1);
+            let minor = minor(Keyspace::Rated, record.id.as_bytes(), &rated.amount_minor)?;
             totals.entry(rated.currency).or_default().add(minor, receipt.as_ref());
         }
         Ok(true)
@@ -166,15 +169,16 @@ fn booked_totals(
     mut files: Option<&mut Delivered<'_>>,
 ) -> Result<(ByCurrency<Totals>, ByCurrency<i128>), StoreError> {
     let mut entries: BTreeMap<String, Totals> = BTreeMap::new();
-    each_row(store, Keyspace::Journal, &[], None, |key, value| {
-        let entry: v1::JournalEntry = parse(Keyspace::Journal, key, value)?;
-        let receipt = receipt(store, Destination::Erp, &entry.id)?;
+    let mut answers = Answers::new(store, Destination::Erp);
+    each_record(store, Destination::Erp, 1, |sequence, record| {
+        let entry: v1::JournalEntry = parse_record(Destination::Erp, sequence, record.text)?;
+        let receipt = answers.of(sequence)?;
         // The size of its text is not known here; an empty file is none.
         delivered(&mut files, Destination::Erp, receipt.as_ref(), 1);
         let mut owed = 0;
         for line in entry.lines.iter().filter(|line| line.debtor.is_some()) {
-            owed += minor(Keyspace::Journal, key, &line.debit_minor)?
-                - minor(Keyspace::Journal, key, &line.credit_minor)?;
+            owed += minor(Keyspace::Journal, record.id.as_bytes(), &line.debit_minor)?
+                - minor(Keyspace::Journal, record.id.as_bytes(), &line.credit_minor)?;
         }
         entries.entry(entry.currency).or_default().add(owed, receipt.as_ref());
         Ok(true)

@@ -11,8 +11,8 @@ use tidemark_schemas::wire::v1;
 
 use crate::config::Scope;
 use crate::http::metering::{ExceptionFilter, ExceptionPage, RatedRow, Unknown};
-use crate::partition::{progress, undecodable};
-use crate::store::codec::{receipt_key, sequence_from, sequence_key, superseded_receipt_key};
+use crate::partition::{Answers, each_record, parse_record, progress, sequence_of, undecodable};
+use crate::store::codec::superseded_receipt_key;
 use crate::store::{KeyValue, Keyspace, StoreError};
 
 /// Rows read at once while looking for those in scope.
@@ -85,18 +85,16 @@ pub fn rated_after(
     limit: usize,
 ) -> Result<Result<Vec<RatedRow>, Unknown>, StoreError> {
     let mut rows = Vec::new();
-    each_row(store, Keyspace::Rated, &sequence_key(after.saturating_add(1)), None, |key, value| {
+    each_record(store, Destination::Billing, after.saturating_add(1), |sequence, record| {
         let is_mine = match scope {
             Scope::Every => true,
             Scope::Tenant(_) => {
-                let rated: v1::RatedSummary = parse(Keyspace::Rated, key, value)?;
+                let rated: v1::RatedSummary = parse_record(Destination::Billing, sequence, record.text)?;
                 is_in_scope(scope, &rated.summary.tenant)
             }
         };
         if is_mine && rows.len() < limit {
-            let sequence =
-                sequence_from(key).map_err(|damaged| undecodable(Keyspace::Rated, key, &damaged))?;
-            rows.push(RatedRow { sequence, wire: value.to_vec() });
+            rows.push(RatedRow { sequence, wire: record.text.to_vec() });
         }
         Ok(rows.len() < limit)
     })?;
@@ -161,18 +159,6 @@ fn place(key: &[u8], record: &v1::ExceptionRecord) -> Result<Place, StoreError> 
     Ok((Reverse(received.micros()), record.id.clone()))
 }
 
-/// What a destination answered for a record, if it has and the record was not sent again since.
-///
-/// # Errors
-/// [`StoreError`]
-pub fn receipt(
-    store: &dyn KeyValue,
-    destination: Destination,
-    id: &str,
-) -> Result<Option<v1::Receipt>, StoreError> {
-    record(store, Keyspace::Receipt, &receipt_key(destination, &RecordId(id.to_owned())))
-}
-
 /// Every answer of a destination for a record, oldest first: a refusal that was replayed is followed by a later answer.
 ///
 /// # Errors
@@ -188,6 +174,8 @@ pub fn receipts(
         let Some(before) = record(store, Keyspace::Receipt, &key)? else { break };
         found.push(before);
     }
-    found.extend(receipt(store, destination, id)?);
+    if let Some(sequence) = sequence_of(store, destination, id)? {
+        found.extend(Answers::new(store, destination).of(sequence)?);
+    }
     Ok(found)
 }

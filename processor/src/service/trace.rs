@@ -8,6 +8,7 @@ use std::path::Path;
 
 use tidemark_core::batch::EventBlock;
 use tidemark_core::resolve::{PlannedWindow, Resolved};
+use tidemark_core::settle::line_id_of;
 use tidemark_core::state::{Window, WindowKey};
 use tidemark_core::step::evidence_digest;
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
@@ -17,13 +18,15 @@ use tidemark_schemas::summary::{Evidence, Span};
 use tidemark_schemas::time::EventTime;
 use tidemark_schemas::wire::v1;
 
-use super::records::{each_row, is_in_scope, parse, receipts, record};
+use super::records::{is_in_scope, parse, receipts};
 use crate::archive::{ArchiveError, ArchivedEvent, events_between, find_event};
 use crate::config::Scope;
 use crate::decode::envelope;
 use crate::http::metering::{EventTrace, PostingTrace, TracedEvent, TracedUsage};
-use crate::partition::{Preparer, decode_row, parked_id, undecodable};
-use crate::store::codec::{entry_key, member_key, sequence_from, sequence_key, summary_key, window_key};
+use crate::partition::{
+    Preparer, decode_row, members_of, parked_id, parse_record, record_at, sequence_of, sequence_of_entry,
+};
+use crate::store::codec::{EntryKey, window_key};
 use crate::store::{KeyValue, Keyspace, Store, StoreError};
 
 /// Events listed behind a journal entry; their number and digest cover all of them.
@@ -73,7 +76,7 @@ pub fn trace_event(
     let mut usage = Vec::new();
     for feed in resolved.feeds.iter().filter(|feed| counted(feed.meter)) {
         let window = &resolved.windows[feed.window as usize];
-        if let Some(traced) = traced_usage(store, &resolved, window)? {
+        if let Some(traced) = traced_usage(store, preparer, &resolved, window)? {
             usage.push(traced);
         }
     }
@@ -90,6 +93,7 @@ pub fn trace_event(
 
 fn traced_usage(
     store: &dyn KeyValue,
+    preparer: &Preparer,
     resolved: &Resolved,
     planned: &PlannedWindow,
 ) -> Result<Option<TracedUsage>, StoreError> {
@@ -97,7 +101,8 @@ fn traced_usage(
     let Some(bytes) = store.get(Keyspace::Window, &key)? else { return Ok(None) };
     let window: Window = decode_row(Keyspace::Window, &key, &bytes)?;
     let group = &resolved.groups[planned.group as usize].row;
-    let rated = rated_of_window(store, planned.key, window.revision)?;
+    let Some(meter) = preparer.terms.meter_named(&group.meter) else { return Ok(None) };
+    let meter = preparer.terms.meter(meter);
     let mut traced = TracedUsage {
         customer: group.customer.to_string(),
         meter: group.meter.to_string(),
@@ -107,9 +112,12 @@ fn traced_usage(
         journal_entries: Vec::new(),
         receipts: Vec::new(),
     };
-    for (sequence, line) in rated {
+    for revision in 1..=window.revision {
+        let id = line_id_of(meter, group, planned.key.start, revision);
+        let Some(sequence) = sequence_of(store, Destination::Billing, &id.0)? else { continue };
+        let Some((line, entry)) = line_at(store, sequence)? else { continue };
         traced.receipts.extend(receipts(store, Destination::Billing, &line.id)?);
-        if let Some(entry) = entry_of_line(store, sequence)? {
+        if let Some(entry) = entry.map(|entry| cut_entry(store, &entry)).transpose()?.flatten() {
             traced.receipts.extend(receipts(store, Destination::Erp, &entry.id)?);
             traced.journal_entries.push(entry);
         }
@@ -118,26 +126,22 @@ fn traced_usage(
     Ok(Some(traced))
 }
 
-fn rated_of_window(
+/// A rated line and the journal entry that it is in.
+fn line_at(
     store: &dyn KeyValue,
-    key: WindowKey,
-    revisions: u32,
-) -> Result<Vec<(u64, v1::RatedSummary)>, StoreError> {
-    let mut lines = Vec::new();
-    for revision in 1..=revisions {
-        let Some(sequence) = store.get(Keyspace::Summary, &summary_key(key, revision))? else { continue };
-        let number = sequence_from(&sequence)
-            .map_err(|damaged| undecodable(Keyspace::Summary, &sequence, &damaged))?;
-        lines.extend(record(store, Keyspace::Rated, &sequence)?.map(|line| (number, line)));
-    }
-    Ok(lines)
+    sequence: u64,
+) -> Result<Option<(v1::RatedSummary, Option<EntryKey>)>, StoreError> {
+    record_at(store, Destination::Billing, sequence, |record| {
+        Ok((parse_record(Destination::Billing, sequence, record.text)?, record.entry))
+    })
 }
 
-/// The journal entry that a rated line is in; `None` while it is in the making, or when its amount is zero.
-fn entry_of_line(store: &dyn KeyValue, sequence: u64) -> Result<Option<v1::JournalEntry>, StoreError> {
-    let Some(entry) = store.get(Keyspace::RatedPosting, &sequence_key(sequence))? else { return Ok(None) };
-    let Some(place) = store.get(Keyspace::JournalIndex, &entry)? else { return Ok(None) };
-    record(store, Keyspace::Journal, &place)
+/// A journal entry; `None` while it is in the making.
+fn cut_entry(store: &dyn KeyValue, entry: &EntryKey) -> Result<Option<v1::JournalEntry>, StoreError> {
+    let Some(sequence) = sequence_of_entry(store, entry)? else { return Ok(None) };
+    record_at(store, Destination::Erp, sequence, |record| {
+        parse_record(Destination::Erp, sequence, record.text)
+    })
 }
 
 /// Exceptions of the one event in `block`: their ids follow from what may wait of it.
@@ -193,18 +197,16 @@ pub fn trace_posting(
 ) -> Result<Option<PostingTrace>, TraceError> {
     let snapshot = store.snapshot();
     let store = &*snapshot;
-    let Some(entry_bytes) = store.get(Keyspace::JournalIndex, id.as_bytes())? else { return Ok(None) };
-    let Some(place) = store.get(Keyspace::JournalIndex, &entry_bytes)? else { return Ok(None) };
-    let Some(journal_entry) = record::<v1::JournalEntry>(store, Keyspace::Journal, &place)? else {
-        return Ok(None);
-    };
-    let mut rated: Vec<v1::RatedSummary> = Vec::new();
-    let (from, to) = members_range(&entry_bytes)?;
-    each_row(store, Keyspace::JournalMember, &from, Some(&to), |key, _| {
-        let line: Option<v1::RatedSummary> = record(store, Keyspace::Rated, &key[key.len() - 8..])?;
-        rated.extend(line);
-        Ok(true)
+    let Some(sequence) = sequence_of(store, Destination::Erp, id)? else { return Ok(None) };
+    let found = record_at(store, Destination::Erp, sequence, |record| {
+        let entry: v1::JournalEntry = parse_record(Destination::Erp, sequence, record.text)?;
+        Ok((entry, record.entry))
     })?;
+    let Some((journal_entry, Some(entry))) = found else { return Ok(None) };
+    let mut rated: Vec<v1::RatedSummary> = Vec::new();
+    for sequence in members_of(store, &entry)?.from(0) {
+        rated.extend(line_at(store, sequence)?.map(|(line, _)| line));
+    }
     if !rated.iter().all(|line| is_in_scope(scope, &line.summary.tenant)) {
         return Ok(None);
     }
@@ -218,15 +220,6 @@ pub fn trace_posting(
         None => (Vec::new(), 0, None),
     };
     Ok(Some(PostingTrace { journal_entry, rated, receipts, events, events_total, evidence_matches }))
-}
-
-fn members_range(entry: &[u8]) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
-    let damaged = || undecodable(Keyspace::JournalIndex, entry, &"it is no entry's key");
-    let posting = u128::from_be_bytes(*entry.first_chunk::<16>().ok_or_else(damaged)?);
-    let number = sequence_from(entry.get(16..).unwrap_or_default()).map_err(|_| damaged())?;
-    let posting = tidemark_core::state::PostingId(posting);
-    debug_assert_eq!(entry, entry_key(posting, number));
-    Ok((member_key(posting, number, 0).to_vec(), entry_key(posting, number + 1).to_vec()))
 }
 
 struct Behind {

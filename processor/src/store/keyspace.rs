@@ -5,7 +5,7 @@
 //! preceded by their length, so that no two keys of different parts are equal.
 //!
 //! Deliberately absent: the bytes themselves. Each kind has one codec file, which is the authority for its layout;
-//! the lines below are its table of contents. Retired kinds: none so far.
+//! the lines below are its table of contents. Retired kinds: `summary` and `rated_posting`, of store format 1.
 
 /// One kind of row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,45 +73,40 @@ pub enum Keyspace {
     /// Lifetime: that of the store; empty between entries. Absent: nothing was ever booked there.
     OpenPosting,
 
-    /// Finds the rated line of each revision of a window (I-3: never changed once written).
+    /// Rated lines, in the order for billing, in rows of many. Never changed once written (I-3).
     ///
-    /// Key: window 24, revision `u32`. Value: the line's sequence `u64`. Lifetime: that of the store.
-    /// Absent: that revision was not reported.
-    Summary,
-
-    /// Rated lines, in the order for billing.
-    ///
-    /// Key: sequence `u64`, from 1 without gaps. Value: wire v1 JSON. Lifetime: that of the store.
-    /// Absent: the sequence was not reached yet.
+    /// Key: sequence of the row's last line `u64`; sequences are from 1 without gaps. Value: `codec/records`: id, journal
+    /// entry and wire v1 JSON of each line. Lifetime: that of the store. Absent: the sequence was not reached yet.
     Rated,
 
-    /// Finds a rated line by its id.
+    /// Finds a rated line by its id, and so the line of each revision of a window: the id follows from them.
     ///
     /// Key: record id. Value: the line's sequence `u64`. Lifetime: that of the line. Absent: no such line.
     RatedIndex,
 
-    /// Journal entries that were cut, in the order for the ERP.
+    /// Journal entries that were cut, in the order for the ERP, in rows of many.
     ///
-    /// Key: sequence `u64`, from 1 without gaps. Value: wire v1 JSON. Lifetime: that of the store.
-    /// Absent: the sequence was not reached yet.
+    /// Key and value as of [`Self::Rated`]. Lifetime: that of the store. Absent: the sequence was not reached yet.
     Journal,
 
     /// Which rated lines are in which journal entry, cut or in the making.
     ///
-    /// Key: posting 16, entry number `u64`, rated sequence `u64`. Value: empty. Lifetime: that of the entry.
-    /// Absent: the line is not in that entry.
+    /// Key: posting 16, entry number `u64`, sequence of the row's last line `u64`. Value: sequences of the lines that one commit
+    /// added. Lifetime: that of the entry. Absent: no commit added a line to that entry.
     JournalMember,
 
     /// What has to leave (I-4).
     ///
-    /// Key: destination 1, sequence `u64`. Value: record id; the payload is the record itself.
-    /// Lifetime: until a receipt is committed. Absent: acknowledged, or the sequence was not reached yet.
+    /// Key: destination 1, last sequence that waited when the row was made `u64`. Value: sequences that wait; the payloads are
+    /// the records themselves. Lifetime: until receipts for all of them are committed.
+    /// Absent: acknowledged, or the sequence was not reached yet.
     Outbox,
 
-    /// What a destination answered.
+    /// What a destination answered, in rows of many.
     ///
-    /// Key: destination 1, record id; or, for an answer before the row was sent again, destination with its highest bit set 1,
-    /// record id, attempt `u32` from 1. Value: wire v1 JSON. Lifetime: that of the store.
+    /// Key: destination 1, sequence of the row's last record `u64`; value: `codec/records`: id and wire v1 JSON of the answer for
+    /// each record. Or, for an answer before the record was sent again: destination with its highest bit set 1, record id,
+    /// attempt `u32` from 1; value: wire v1 JSON. Lifetime: that of the store.
     /// Absent: not answered yet, or sent again and not answered since.
     Receipt,
 
@@ -147,15 +142,9 @@ pub enum Keyspace {
 
     /// Finds a journal entry by its id, or by its group and number.
     ///
-    /// Key: record id, or posting 16 and number `u64`. Value: posting 16 and number `u64`, or the entry's sequence.
+    /// Key: record id, or posting 16 and number `u64`. Value: the entry's sequence `u64`.
     /// Lifetime: that of the entry. Absent: it was not cut.
     JournalIndex,
-
-    /// Finds the journal entry that a rated line is in.
-    ///
-    /// Key: rated sequence `u64`. Value: posting 16, entry number `u64`. Lifetime: that of the line.
-    /// Absent: its amount is zero, so it is in none.
-    RatedPosting,
 }
 
 /// How a key space is read and written, which is all that the tuning of its tables depends on.
@@ -173,7 +162,7 @@ pub enum Tuning {
 }
 
 impl Keyspace {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 22] = [
         Self::Meta,
         Self::Position,
         Self::Partition,
@@ -184,7 +173,6 @@ impl Keyspace {
         Self::Series,
         Self::Timer,
         Self::OpenPosting,
-        Self::Summary,
         Self::Rated,
         Self::RatedIndex,
         Self::Journal,
@@ -197,7 +185,6 @@ impl Keyspace {
         Self::Catalog,
         Self::Watched,
         Self::JournalIndex,
-        Self::RatedPosting,
     ];
 
     /// The column family's name: on disk, so it never changes.
@@ -214,7 +201,6 @@ impl Keyspace {
             Self::Series => "series",
             Self::Timer => "timer",
             Self::OpenPosting => "open_posting",
-            Self::Summary => "summary",
             Self::Rated => "rated",
             Self::RatedIndex => "rated_index",
             Self::Journal => "journal",
@@ -227,7 +213,6 @@ impl Keyspace {
             Self::Catalog => "catalog",
             Self::Watched => "watched",
             Self::JournalIndex => "journal_index",
-            Self::RatedPosting => "rated_posting",
         }
     }
 
@@ -237,15 +222,13 @@ impl Keyspace {
             Self::Group
             | Self::Window
             | Self::Series
-            | Self::Summary
             | Self::Rated
             | Self::RatedIndex
             | Self::Journal
             | Self::JournalMember
             | Self::Receipt
             | Self::Exception
-            | Self::JournalIndex
-            | Self::RatedPosting => Tuning::Point,
+            | Self::JournalIndex => Tuning::Point,
             Self::IdentityLog | Self::Timer | Self::Outbox | Self::ArchiveBlock => Tuning::Log,
             Self::Identity => Tuning::SortedRuns,
             Self::Meta
@@ -289,9 +272,8 @@ mod tests {
     fn names_on_disk_stay() {
         assert_eq!(
             Keyspace::ALL.map(Keyspace::name).join(" "),
-            "meta position partition identity_log identity group window series timer open_posting summary rated \
-             rated_index journal journal_member outbox receipt exception archive_block archive_file catalog watched \
-             journal_index rated_posting"
+            "meta position partition identity_log identity group window series timer open_posting rated rated_index \
+             journal journal_member outbox receipt exception archive_block archive_file catalog watched journal_index"
         );
     }
 }

@@ -29,7 +29,7 @@ use super::keyspace::{Keyspace, Tuning};
 use super::kv::{Change, KeyValue, Row, SortedRows, Store, WriteBatch};
 
 /// Raised when a program of the version before could misread the rows.
-const FORMAT: &str = "tidemark store 1";
+const FORMAT: &str = "tidemark store 2";
 
 const MIB: usize = 1024 * 1024;
 

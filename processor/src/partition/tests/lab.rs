@@ -8,6 +8,7 @@ use tidemark_core::state::Progress;
 use tidemark_core::terms::Terms;
 use tidemark_schemas::exception::ExceptionStatus;
 use tidemark_schemas::ids::TenantId;
+use tidemark_schemas::outbox::{Destination, OutboxRow};
 use tidemark_schemas::time::ReceiveTime;
 use tidemark_schemas::wire::v1;
 
@@ -17,8 +18,9 @@ use crate::ingest_plan::IngestPlan;
 use crate::partition::open::PROGRESS;
 use crate::partition::{
     OpenError, Options, Partition, PartitionError, Position, PreparedBlock, Preparer, RawBlock, decode_row,
-    load_all,
+    each_record, load_all, members_of, pending, sequence_of,
 };
+use crate::store::codec::{EntryKey, Record, Sequences};
 use crate::store::{ForgetBefore, Keyspace, Memory, Store, WriteBatch};
 
 pub const KEY: DeploymentKey = DeploymentKey([9; 16]);
@@ -193,11 +195,32 @@ pub struct Kept {
     /// What is remembered of each identity; the last commit that saw it first counts, as it does for look-ups.
     pub identities: BTreeMap<Vec<u8>, Vec<u8>>,
     pub archived: Vec<ArchivedEvent<'static>>,
+    /// Rated lines and journal entries, in order.
+    records: BTreeMap<Destination, Vec<KeptRecord>>,
+    /// Sequences of the lines in each entry.
+    members: BTreeMap<EntryKey, Sequences>,
+    /// What has to leave.
+    outbox: Vec<OutboxRow>,
     rows: BTreeMap<Keyspace, BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
+#[derive(Debug, PartialEq, Eq)]
+struct KeptRecord {
+    id: String,
+    entry: Option<EntryKey>,
+    text: Vec<u8>,
+}
+
 /// Key spaces whose rows say in which commit they were written; [`Kept`] has their content apart.
-const BY_COMMIT: [Keyspace; 3] = [Keyspace::Partition, Keyspace::IdentityLog, Keyspace::ArchiveBlock];
+const BY_COMMIT: [Keyspace; 7] = [
+    Keyspace::Partition,
+    Keyspace::IdentityLog,
+    Keyspace::ArchiveBlock,
+    Keyspace::Rated,
+    Keyspace::Journal,
+    Keyspace::JournalMember,
+    Keyspace::Outbox,
+];
 
 impl Kept {
     pub fn of(partition: &Partition) -> Self {
@@ -210,7 +233,16 @@ impl Kept {
         let logged = all(Keyspace::IdentityLog);
         let archived = all(Keyspace::ArchiveBlock);
         let others = Keyspace::ALL.into_iter().filter(|space| !BY_COMMIT.contains(space));
+        let records = Destination::ALL.map(|destination| (destination, records(&*store, destination)));
+        let records = BTreeMap::from(records);
+        let entries = records.values().flatten().filter_map(|record| record.entry);
+        let members =
+            entries.map(|entry| (entry, members_of(&*store, &entry).expect("memory reads"))).collect();
+        let outbox = Destination::ALL.map(|to| pending(&*store, to, 0, usize::MAX).expect("memory reads"));
         Self {
+            records,
+            members,
+            outbox: outbox.concat(),
             progress: Progress { commits: 0, ..progress },
             identities: logged.values().flat_map(|row| row.chunks(26)).map(remembered).collect(),
             archived: archived.values().flat_map(|row| events_of(row).expect("our own row")).collect(),
@@ -231,6 +263,9 @@ impl Kept {
             );
         }
         assert!(self.identities == other.identities, "what is remembered differs");
+        assert_eq!(self.records, other.records, "rated lines and journal entries");
+        assert_eq!(self.members, other.members, "lines of entries");
+        assert_eq!(self.outbox, other.outbox, "what has to leave");
     }
 
     pub fn keys(&self, space: Keyspace) -> Vec<&Vec<u8>> {
@@ -244,9 +279,23 @@ impl Kept {
 
     /// Rated lines in the order for billing.
     pub fn rated(&self) -> Vec<v1::RatedSummary> {
-        let rows = self.rows[&Keyspace::Rated].values();
-        rows.map(|row| serde_json::from_slice(row).expect("our own row")).collect()
+        let lines = self.records[&Destination::Billing].iter();
+        lines.map(|line| serde_json::from_slice(&line.text).expect("our own row")).collect()
     }
+}
+
+/// Records of a destination, checked against how they are found by id.
+fn records(store: &dyn Store, destination: Destination) -> Vec<KeptRecord> {
+    let mut all = Vec::new();
+    each_record(store, destination, 1, |sequence, record| {
+        assert_eq!(sequence_of(store, destination, record.id)?, Some(sequence), "{}", record.id);
+        let Record { id, entry, text } = record;
+        all.push(KeptRecord { id: id.to_owned(), entry, text: text.to_vec() });
+        assert_eq!(all.len() as u64, sequence, "sequences have no gaps");
+        Ok(true)
+    })
+    .expect("memory reads");
+    all
 }
 
 /// Identity and the rest of its row.

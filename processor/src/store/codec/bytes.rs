@@ -100,7 +100,15 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
+    /// Everything that was not read yet.
+    #[must_use]
+    pub fn left(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// # Errors
+    /// See [`Reader::raw`].
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
         Ok(*self.raw(N)?.first_chunk::<N>().expect("exactly N bytes were taken"))
     }
 

@@ -6,6 +6,7 @@ use tidemark_schemas::summary::RecordId;
 use tidemark_schemas::time::EventTime;
 
 use super::bytes::Damaged;
+use super::records::EntryKey;
 
 /// Microseconds with the sign bit flipped, big-endian: byte order is time order.
 #[must_use]
@@ -62,15 +63,6 @@ pub fn window_key_from(bytes: &[u8]) -> Result<WindowKey, Damaged> {
     Ok(WindowKey { start: time_from(start)?, group: GroupId(hash_from(group)?) })
 }
 
-/// window 24, revision `u32` big-endian.
-#[must_use]
-pub fn summary_key(window: WindowKey, revision: u32) -> [u8; 28] {
-    let mut bytes = [0; 28];
-    bytes[..24].copy_from_slice(&window_key(window));
-    bytes[24..].copy_from_slice(&revision.to_be_bytes());
-    bytes
-}
-
 /// series 16.
 #[must_use]
 pub fn series_key(series: SeriesId) -> [u8; 16] {
@@ -83,7 +75,7 @@ pub fn posting_key(posting: PostingId) -> [u8; 16] {
     posting.0.to_be_bytes()
 }
 
-/// `u64` big-endian: rated lines, journal entries and commits by sequence.
+/// `u64` big-endian: rows of records, by the last sequence in them.
 #[must_use]
 pub fn sequence_key(sequence: u64) -> [u8; 8] {
     sequence.to_be_bytes()
@@ -97,35 +89,27 @@ pub fn sequence_from(bytes: &[u8]) -> Result<u64, Damaged> {
 
 /// posting 16, number `u64` big-endian: one journal entry, cut or in the making.
 #[must_use]
-pub fn entry_key(posting: PostingId, number: u64) -> [u8; 24] {
+pub fn entry_key(posting: PostingId, number: u64) -> EntryKey {
     let mut bytes = [0; 24];
     bytes[..16].copy_from_slice(&posting_key(posting));
     bytes[16..].copy_from_slice(&number.to_be_bytes());
     bytes
 }
 
-/// entry 24, rated sequence `u64` big-endian.
+/// entry 24, sequence of the last of the members `u64` big-endian.
 #[must_use]
-pub fn member_key(posting: PostingId, number: u64, rated: u64) -> [u8; 32] {
+pub fn members_key(entry: EntryKey, last: u64) -> [u8; 32] {
     let mut bytes = [0; 32];
-    bytes[..24].copy_from_slice(&entry_key(posting, number));
-    bytes[24..].copy_from_slice(&rated.to_be_bytes());
+    bytes[..24].copy_from_slice(&entry);
+    bytes[24..].copy_from_slice(&last.to_be_bytes());
     bytes
 }
 
-/// destination 1, sequence `u64` big-endian.
+/// destination 1, sequence `u64` big-endian: rows of the outbox and of answers, by the last sequence in them.
 #[must_use]
-pub fn outbox_key(destination: Destination, sequence: u64) -> [u8; 9] {
+pub fn destination_key(destination: Destination, last: u64) -> [u8; 9] {
     let mut bytes = [destination_tag(destination); 9];
-    bytes[1..].copy_from_slice(&sequence.to_be_bytes());
-    bytes
-}
-
-/// destination 1, record id.
-#[must_use]
-pub fn receipt_key(destination: Destination, record: &RecordId) -> Vec<u8> {
-    let mut bytes = vec![destination_tag(destination)];
-    bytes.extend_from_slice(record.0.as_bytes());
+    bytes[1..].copy_from_slice(&last.to_be_bytes());
     bytes
 }
 

@@ -9,12 +9,16 @@ mod group;
 mod keys;
 mod posting;
 mod progress;
+mod records;
+mod sequences;
 mod series;
 mod timer;
 mod window;
 
 pub use bytes::{Damaged, Reader, Writer};
 pub use keys::*;
+pub use records::{EntryKey, RECORDS_PER_ROW_MAX, Record, Records, Stored, pack_records};
+pub use sequences::Sequences;
 pub use timer::{timer_from, timer_key};
 
 /// A value that is stored.
