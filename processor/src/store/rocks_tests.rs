@@ -231,10 +231,10 @@ fn what_another_version_wrote_is_refused_untouched() {
     drop(open(folder.path()).expect("a new store"));
     let format = folder.path().join("format");
     let current = fs::read(folder.path().join("rows/CURRENT")).expect("an opened store has one");
-    fs::write(&format, "tidemark store 2\n").expect("the disk works");
+    fs::write(&format, "tidemark store 1000\n").expect("the disk works");
     let error = open(folder.path()).err().expect("a later version's");
     assert!(matches!(error, StoreError::FormatVersion { .. }), "{error}");
-    assert!(error.to_string().contains("has format `tidemark store 2`"), "{error}");
+    assert!(error.to_string().contains("has format `tidemark store 1000`"), "{error}");
     fs::remove_file(&format).expect("the disk works");
     assert!(matches!(open(folder.path()).err(), Some(StoreError::FormatVersion { .. })));
     assert_eq!(fs::read(folder.path().join("rows/CURRENT")).expect("still there"), current);
