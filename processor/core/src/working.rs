@@ -191,6 +191,17 @@ impl Timers {
         self.pending.iter().take_while(move |timer| timer.due <= watermark).take(count)
     }
 
+    /// Windows that are to be settled at exactly this time, in order.
+    pub fn windows_due(&self, due: EventTime) -> impl Iterator<Item = WindowKey> {
+        let first = WindowKey { start: EventTime::MIN, group: GroupId(0) };
+        let of_window = |timer: &Timer| match timer.task {
+            Task::Settle(window) => Some(window),
+            Task::EndPeriod(..) | Task::Cut(_) => None,
+        };
+        let from = self.pending.range(Timer { due, task: Task::Settle(first) }..);
+        from.take_while(move |timer| timer.due == due).map_while(of_window)
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.pending.len()
@@ -254,6 +265,11 @@ mod tests {
             timers.set(timer);
         }
         assert_eq!((timers.windows(), timers.len()), (2, 3));
+        let due = |at: i64| timers.windows_due(EventTime::from_micros(at)).map(|window| window.group.0);
+        assert_eq!(
+            (due(1).collect::<Vec<_>>(), due(2).collect(), due(3).collect()),
+            (vec![1], vec![2], vec![])
+        );
         timers.clear(settle(2));
         timers.clear(settle(2));
         timers.clear(timer(3));

@@ -1,15 +1,16 @@
 //! Takes prepared blocks and other inputs, and commits what they cause.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidemark_core::changes::{Changes, Fate, Fates};
 use tidemark_core::identity::{Remembered, remembered_from};
 use tidemark_core::resolve::Resolved;
 use tidemark_core::settle::{Due, adopt, complete_at, declare, settle_due};
-use tidemark_core::state::Counts;
+use tidemark_core::state::{Counts, Task, WindowKey};
 use tidemark_core::step::{Prepared, count_rejections, count_replayed, step};
 use tidemark_core::terms::Terms;
-use tidemark_core::working::Working;
+use tidemark_core::working::{Timers, Working};
 use tidemark_schemas::exception::ExceptionKind;
 use tidemark_schemas::summary::RecordId;
 use tidemark_schemas::time::{EventTime, ReceiveTime};
@@ -20,8 +21,8 @@ use super::load::{load, trim};
 use super::prepare::{PreparedBlock, Preparer};
 use crate::archive;
 use crate::store::codec::{
-    Codec, archive_block_key, group_count_key, group_key, posting_key, series_key, time_key, timer_key,
-    window_key,
+    Codec, archive_block_key, group_count_key, group_key, posting_key, series_key, settle_key, settle_row,
+    task_key, time_key, window_key,
 };
 use crate::store::{Identities, Keyspace, Store, StoreError, Testimony, Witness, WitnessError, WriteBatch};
 
@@ -439,18 +440,33 @@ fn stage_rows(working: &mut Working, batch: &mut WriteBatch) {
     for id in working.group_counts.take_dirty() {
         put_or_delete(batch, Keyspace::Group, &group_count_key(id), working.group_counts.get(&id));
     }
-    for (timer, is_set) in working.timers.take_changed() {
-        if is_set {
-            batch.put(Keyspace::Timer, &timer_key(timer), &[]);
-        } else {
-            batch.delete(Keyspace::Timer, &timer_key(timer));
-        }
-    }
+    stage_timers(&mut working.timers, working.progress.commits, batch);
     for id in std::mem::take(&mut working.postings_dirty) {
         put_or_delete(batch, Keyspace::OpenPosting, &posting_key(id), working.postings.get(&id));
     }
     for id in std::mem::take(&mut working.watched_dirty) {
         batch.put(Keyspace::Watched, &id.to_be_bytes(), &time_key(working.watched[&id]));
+    }
+}
+
+/// Windows that were set for one time are a row of this commit. When some of them have gone off, and what one commit may
+/// settle ended before the others, those that are left move into it.
+fn stage_timers(timers: &mut Timers, commit: u64, batch: &mut WriteBatch) {
+    let (mut set, mut gone_off) = (BTreeMap::<EventTime, Vec<WindowKey>>::new(), BTreeSet::new());
+    for (timer, is_set) in timers.take_changed() {
+        match (timer.task, task_key(timer.due, timer.task)) {
+            (Task::Settle(window), _) if is_set => set.entry(timer.due).or_default().push(window),
+            (_, None) => drop(gone_off.insert(timer.due)),
+            (_, Some(key)) if is_set => batch.put(Keyspace::Timer, &key, &[]),
+            (_, Some(key)) => batch.delete(Keyspace::Timer, &key),
+        }
+    }
+    for due in gone_off {
+        batch.delete_range(Keyspace::Timer, &settle_key(due, 0), &settle_key(due, u64::MAX));
+        set.insert(due, timers.windows_due(due).collect());
+    }
+    for (due, windows) in set.into_iter().filter(|(_, windows)| !windows.is_empty()) {
+        batch.put(Keyspace::Timer, &settle_key(due, commit), &settle_row(windows.into_iter()));
     }
 }
 

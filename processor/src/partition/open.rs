@@ -19,7 +19,7 @@ use super::load::{decode, load_all, undecodable};
 use super::prepare::Preparer;
 use crate::catalog;
 use crate::meter::MeterMistake;
-use crate::store::codec::timer_from;
+use crate::store::codec::timers_from;
 use crate::store::{
     Identities, KeyValue, Keyspace, Missing, Rocks, Settings, Store, StoreError, Testimony, Witness,
     WitnessError, WriteBatch, check,
@@ -118,9 +118,10 @@ impl Partition {
         let key = deployment_key(&*store)?;
         let progress = progress(&*store)?;
         let mut working = Working::new(key, progress);
-        for key in load_all(&*store, Keyspace::Timer)?.keys() {
-            let timer = timer_from(key).map_err(|damaged| undecodable(Keyspace::Timer, key, &damaged))?;
-            working.timers.load(timer);
+        for (key, value) in load_all(&*store, Keyspace::Timer)? {
+            let timers = timers_from(&key, &value);
+            let timers = timers.map_err(|damaged| undecodable(Keyspace::Timer, &key, &damaged))?;
+            timers.into_iter().for_each(|timer| working.timers.load(timer));
         }
         for (key, value) in load_all(&*store, Keyspace::OpenPosting)? {
             let open: OpenPosting = decode(Keyspace::OpenPosting, &key, &value)?;

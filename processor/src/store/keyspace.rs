@@ -61,10 +61,10 @@ pub enum Keyspace {
     /// Absent: nothing was billed for it yet.
     Series,
 
-    /// What falls due at which watermark: settling a window, ending a billing period, cutting an entry.
+    /// What falls due at which watermark: settling windows, ending a billing period, cutting an entry.
     ///
-    /// Key: due 8, task 1, what it is about. Value: empty. Lifetime: until it has gone off.
-    /// Absent: it went off, or was never set.
+    /// Key: due 8, task 1, then the commit that set it `u64` for windows, or what it is about. Value: the windows, or empty.
+    /// Lifetime: until it has gone off. Absent: it went off, or was never set.
     Timer,
 
     /// Journal entries in the making.

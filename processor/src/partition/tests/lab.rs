@@ -1,10 +1,10 @@
 //! A partition over a disk in memory that may fail: takes a log however it is cut, and shows what was kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidemark_core::identity::DeploymentKey;
-use tidemark_core::state::Progress;
+use tidemark_core::state::{Progress, Timer};
 use tidemark_core::terms::Terms;
 use tidemark_schemas::exception::ExceptionStatus;
 use tidemark_schemas::ids::TenantId;
@@ -20,7 +20,7 @@ use crate::partition::{
     OpenError, Options, Partition, PartitionError, Position, PreparedBlock, Preparer, RawBlock, decode_row,
     each_record, load_all, members_of, pending, sequence_of,
 };
-use crate::store::codec::{EntryKey, Record, Sequences};
+use crate::store::codec::{EntryKey, Record, Sequences, timers_from};
 use crate::store::{ForgetBefore, Keyspace, Memory, Store, WriteBatch};
 
 pub const KEY: DeploymentKey = DeploymentKey([9; 16]);
@@ -199,6 +199,8 @@ pub struct Kept {
     records: BTreeMap<Destination, Vec<KeptRecord>>,
     /// Sequences of the lines in each entry.
     members: BTreeMap<EntryKey, Sequences>,
+    /// What falls due.
+    timers: BTreeSet<Timer>,
     /// What has to leave.
     outbox: Vec<OutboxRow>,
     rows: BTreeMap<Keyspace, BTreeMap<Vec<u8>, Vec<u8>>>,
@@ -212,7 +214,8 @@ struct KeptRecord {
 }
 
 /// Key spaces whose rows say in which commit they were written; [`Kept`] has their content apart.
-const BY_COMMIT: [Keyspace; 7] = [
+const BY_COMMIT: [Keyspace; 8] = [
+    Keyspace::Timer,
     Keyspace::Partition,
     Keyspace::IdentityLog,
     Keyspace::ArchiveBlock,
@@ -239,7 +242,11 @@ impl Kept {
         let members =
             entries.map(|entry| (entry, members_of(&*store, &entry).expect("memory reads"))).collect();
         let outbox = Destination::ALL.map(|to| pending(&*store, to, 0, usize::MAX).expect("memory reads"));
+        let timers = all(Keyspace::Timer).into_iter();
+        let timers =
+            timers.flat_map(|(key, value)| timers_from(&key, &value).expect("our own row")).collect();
         Self {
+            timers,
             records,
             members,
             outbox: outbox.concat(),
@@ -265,6 +272,7 @@ impl Kept {
         assert!(self.identities == other.identities, "what is remembered differs");
         assert_eq!(self.records, other.records, "rated lines and journal entries");
         assert_eq!(self.members, other.members, "lines of entries");
+        assert_eq!(self.timers, other.timers, "what falls due");
         assert_eq!(self.outbox, other.outbox, "what has to leave");
     }
 

@@ -19,7 +19,7 @@ pub use bytes::{Damaged, Reader, Writer};
 pub use keys::*;
 pub use records::{EntryKey, RECORDS_PER_ROW_MAX, Record, Records, Stored, pack_records};
 pub use sequences::Sequences;
-pub use timer::{timer_from, timer_key};
+pub use timer::{settle_key, settle_row, task_key, timers_from};
 
 /// A value that is stored.
 pub trait Codec: Sized {

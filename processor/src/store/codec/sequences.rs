@@ -98,7 +98,9 @@ impl Codec for Sequences {
         let mut ranges: Vec<(u64, u64)> = Vec::new();
         for _ in 0..reader.count()? {
             let (first, last) = (reader.u64()?, reader.u64()?);
-            let follows = ranges.last().is_none_or(|(_, before)| before.checked_add(1).is_some_and(|next| next < first));
+            let follows = ranges
+                .last()
+                .is_none_or(|(_, before)| before.checked_add(1).is_some_and(|next| next < first));
             if !follows || first > last {
                 return Err(Damaged("its sequences are not in order"));
             }

@@ -148,8 +148,17 @@ proptest! {
 
     #[test]
     fn timers_round_trip_and_keep_order(a in timer(), b in timer()) {
-        prop_assert_eq!(timer_from(&timer_key(a)), Ok(a));
-        prop_assert_eq!(timer_key(a).cmp(&timer_key(b)), a.cmp(&b));
+        let row = |timer: Timer| match (task_key(timer.due, timer.task), timer.task) {
+            (None, Task::Settle(window)) => (settle_key(timer.due, 7).to_vec(), settle_row([window; 2].into_iter())),
+            (key, _) => (key.expect("other tasks are all key"), Vec::new()),
+        };
+        let ((key, value), (other_key, _)) = (row(a), row(b));
+        let timers = timers_from(&key, &value).expect("our own row");
+        prop_assert!(!timers.is_empty() && timers.iter().all(|timer| *timer == a), "{:?}", timers);
+        let both_settle = matches!((a.task, b.task), (Task::Settle(_), Task::Settle(_)));
+        if a.due != b.due || !both_settle {
+            prop_assert_eq!(key.cmp(&other_key), a.cmp(&b));
+        }
     }
 
     #[test]
@@ -171,7 +180,8 @@ proptest! {
         let _ = Group::from_bytes(&bytes);
         let _ = OpenPosting::from_bytes(&bytes);
         let _ = Progress::from_bytes(&bytes);
-        let _ = timer_from(&bytes);
+        let _ = timers_from(&bytes, &bytes);
+        let _ = timers_from(&settle_key(EventTime::from_micros(1), 2), &bytes);
     }
 }
 
@@ -220,13 +230,15 @@ fn golden_rows() {
     };
     let timer = Timer { due: at(7), task: Task::Cut(PostingId(0xEF)) };
     let rows = format!(
-        "group {}\nwindow {}\nseries {}\nposting {}\nprogress {}\ntimer {}\n",
+        "group {}\nwindow {}\nseries {}\nposting {}\nprogress {}\ntimer {}\nsettle {} = {}\n",
         hex(&group().to_bytes()),
         hex(&window.to_bytes()),
         hex(&series.to_bytes()),
         hex(&open_posting().to_bytes()),
         hex(&progress().to_bytes()),
-        hex(&timer_key(timer)),
+        hex(&task_key(timer.due, timer.task).expect("a cut is all key")),
+        hex(&settle_key(at(7), 9)),
+        hex(&settle_row([WindowKey { start: at(1), group: GroupId(0xAB) }].into_iter())),
     );
     expect_test::expect![[r#"
         group 0101000000740400000061636d650600000061636d652d3106000000746f6b656e73020000000300000067707400000000
@@ -235,6 +247,7 @@ fn golden_rows() {
         posting 01040000006d61696e0300000055534407000000323032362d3032050000007573616765070000000000000003000000000000000140420f00000000000200000004000000313135300103000000442d3107000000323032362d3031d601000000000000000000000000000004000000343030300007000000323032362d30312afeffffffffffffffffffffffffffff
         progress 0203000000000000000a000000000000000500000000000000020000000000000002000000000000000100000000000000010000000000000001000000000000000105000000000000000004000000000000000100000000000000030000000000000001000000000000000106000000000000000300000000000000
         timer 800000000000000703000000000000000000000000000000ef
+        settle 8000000000000007010000000000000009 = 018000000000000001000000000000000000000000000000ab
     "#]].assert_eq(&rows);
 }
 
