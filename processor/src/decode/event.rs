@@ -17,10 +17,11 @@ use tidemark_core::identity::{ContentDigest, DeploymentKey};
 use tidemark_schemas::limits::{ATTRIBUTE_BYTES_MAX, EVENT_BYTES_MAX};
 use tidemark_schemas::time::EventTime;
 
-use super::content::{Content, check_distinct};
+use super::content::{Content, Place, check_distinct};
 use super::fault::{self, Fault};
-use super::json::{self, Value};
+use super::json::{self, Reader, Value};
 use super::media_type::{MediaType, media_type};
+use super::names::{Before, NameId, Names};
 use super::wanted::{Wanted, WantedType};
 use crate::field_value::FieldValue;
 
@@ -51,9 +52,15 @@ pub struct UsageAttributes<'r> {
 #[must_use]
 pub fn attributes(record: &[u8]) -> Option<UsageAttributes<'_>> {
     let mut found = Attributes::default();
-    json::members(text(record).ok()?, |name, value| match &*name {
-        "source" | "id" | "type" | "subject" | "time" if !matches!(value, Value::Null) => {
-            found.take(&name, &value)
+    json::members(text(record).ok()?, |name, value| match Attribute::named(&name) {
+        attribute @ (Attribute::Source
+        | Attribute::Id
+        | Attribute::Type
+        | Attribute::Subject
+        | Attribute::Time)
+            if !matches!(value, Value::Null) =>
+        {
+            found.take(attribute, &value)
         }
         _ => Ok(()),
     })
@@ -67,12 +74,52 @@ pub fn attributes(record: &[u8]) -> Option<UsageAttributes<'_>> {
     })
 }
 
+/// What a member of the event itself is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attribute {
+    SpecVersion,
+    Source,
+    Id,
+    Type,
+    Subject,
+    Time,
+    DataContentType,
+    DataSchema,
+    Data,
+    DataBase64,
+    Extension,
+    /// An extension whose name breaks the rules.
+    Misnamed,
+}
+
+impl Attribute {
+    pub fn named(name: &str) -> Self {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        match name {
+            "specversion" => Self::SpecVersion,
+            "source" => Self::Source,
+            "id" => Self::Id,
+            "type" => Self::Type,
+            "subject" => Self::Subject,
+            "time" => Self::Time,
+            "datacontenttype" => Self::DataContentType,
+            "dataschema" => Self::DataSchema,
+            "data" => Self::Data,
+            "data_base64" => Self::DataBase64,
+            _ if !name.is_empty() && name.bytes().all(allowed) => Self::Extension,
+            _ => Self::Misnamed,
+        }
+    }
+}
+
 /// Reads records; its buffers are used again for each.
 pub(super) struct EventReader<'w, 'r> {
     key: &'w DeploymentKey,
     wanted: &'w Wanted,
-    top: Vec<(Cow<'r, str>, Value<'r>)>,
-    names: Vec<Cow<'r, str>>,
+    names: Names,
+    open: Vec<NameId>,
+    /// Members that came before the event's type, and where their values are.
+    early: Vec<(NameId, usize)>,
     /// Values at the wanted paths of the record read last, by slot.
     pub found: Vec<FieldValue<'r>>,
 }
@@ -94,59 +141,74 @@ struct Attributes<'r> {
 
 impl<'w, 'r> EventReader<'w, 'r> {
     pub fn new(key: &'w DeploymentKey, wanted: &'w Wanted) -> Self {
-        Self { key, wanted, top: Vec::new(), names: Vec::new(), found: Vec::new() }
+        Self {
+            key,
+            wanted,
+            names: Names::new(key),
+            open: Vec::new(),
+            early: Vec::new(),
+            found: Vec::new(),
+        }
     }
 
     pub fn read(&mut self, record: &'r [u8]) -> Result<Event<'w, 'r>, Box<Fault>> {
         let text = text(record)?;
-        self.read_text(text).map_err(|fault| match fault.code {
-            fault::INVALID_JSON => json::explain(text, fault),
-            _ => fault,
-        })
+        self.read_text(text).map_err(|fault| first_fault(text, fault))
     }
 
     fn read_text(&mut self, text: &'r str) -> Result<Event<'w, 'r>, Box<Fault>> {
-        self.open(text)?;
-        let wanted = self.event_type().and_then(|event_type| self.wanted.get(event_type));
-        self.found.clear();
-        self.found.resize(wanted.map_or(0, |wanted| wanted.slots), FieldValue::Missing);
+        let Self { key, wanted: all_wanted, names, open, early, found } = self;
+        names.bound();
+        open.clear();
+        early.clear();
+        found.clear();
         let mut attributes = Attributes::default();
-        let mut digest = 0_u64;
-        let mut content = Content { key: self.key, names: &mut self.names, found: &mut self.found };
-        for (name, value) in self.top.drain(..) {
+        let (mut digest, mut wanted) = (0_u64, None);
+        let mut content = Content { key: *key, reader: Reader::new(text), names, open, found };
+        content.reader.expect(b'{')?;
+        let mut before = Before::FirstIn(NameId::EVENT);
+        let mut more = content.reader.has_first(b'}');
+        while more {
+            let name = content.name(before)?;
+            let place = content.reader.place();
+            let value = content.reader.value()?;
             let null = matches!(value, Value::Null);
-            attributes.take(&name, &value).map_err(|fault| fault.in_member(&name))?;
-            let node = wanted.and_then(|wanted| wanted.root.child(&name));
-            let hash = content.member(&name, value, node)?;
-            if !null || name == "data" {
+            let attribute = content.names.attribute(name);
+            attributes
+                .take(attribute, &value)
+                .map_err(|fault| fault.in_member(content.names.text(name)))?;
+            if attribute == Attribute::Type {
+                wanted = attributes.event_type.as_deref().and_then(|event_type| all_wanted.get(event_type));
+                content.found.resize(wanted.map_or(0, |wanted| wanted.slots), FieldValue::Missing);
+            }
+            let node = wanted.and_then(|wanted| wanted.root.child(content.names.text(name)));
+            if attributes.event_type.is_none() {
+                early.push((name, place));
+            }
+            let hash = content
+                .rest(Place::Member(name), value, node, 0)
+                .map_err(|fault| fault.in_member(content.names.text(name)))?;
+            if !null || attribute == Attribute::Data {
                 digest = digest.wrapping_add(hash);
             }
+            before = Before::After(name);
+            more = content.reader.has_next(b'}')?;
         }
+        content.reader.end()?;
+        content.close(0)?;
         attributes.check()?;
-        if let (Some(bytes), Some(wanted)) = (&attributes.data_base64, wanted) {
-            self.read_binary_data(bytes, attributes.media_type(), wanted)?;
+        if let Some(wanted) = wanted {
+            for (name, place) in early.drain(..) {
+                if let Some(node) = wanted.root.child(content.names.text(name)) {
+                    content.reader.go_back(place);
+                    content.value(Place::Member(name), Some(node), 0)?;
+                }
+            }
+            if let Some(bytes) = &attributes.data_base64 {
+                self.read_binary_data(bytes, attributes.media_type(), wanted)?;
+            }
         }
         attributes.into_event(ContentDigest(digest), wanted)
-    }
-
-    /// Splits the record into its members.
-    fn open(&mut self, text: &'r str) -> Result<(), Box<Fault>> {
-        self.top.clear();
-        self.names.clear();
-        json::members(text, |name, value| {
-            self.top.push((name.clone(), value));
-            self.names.push(name);
-            Ok(())
-        })?;
-        check_distinct(&mut self.names)?;
-        self.names.clear();
-        Ok(())
-    }
-
-    /// Read ahead of the other members: it decides which of their values are wanted.
-    fn event_type(&self) -> Option<&str> {
-        let (_, value) = self.top.iter().find(|(name, _)| name == "type")?;
-        if let Value::Text(text) = value { Some(text) } else { None }
     }
 
     /// Wanted values below `data` when it came as Base64 of JSON; the digest has taken its text already.
@@ -159,21 +221,41 @@ impl<'w, 'r> EventReader<'w, 'r> {
         let (Some(node), MediaType::Json) = (wanted.root.child("data"), media_type) else {
             return Ok(());
         };
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return Ok(());
-        };
-        let Some(value) = json::whole(text) else {
+        let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| json::is_json(text)) else {
             return Ok(());
         };
         let mut found = vec![FieldValue::Missing; wanted.slots];
-        let mut content = Content { key: self.key, names: &mut Vec::new(), found: &mut found };
-        content.member("data_base64", value, Some(node))?;
+        let mut content = Content {
+            key: self.key,
+            reader: Reader::new(text),
+            names: &mut self.names,
+            open: &mut self.open,
+            found: &mut found,
+        };
+        let place = Place::Member(NameId::EVENT);
+        content.value(place, Some(node), 0).map_err(|fault| fault.in_member("data_base64"))?;
         for (slot, value) in found.into_iter().enumerate() {
             if value != FieldValue::Missing {
                 self.found[slot] = value.into_owned();
             }
         }
         Ok(())
+    }
+}
+
+/// Which of several faults is told: the walk meets them in the order of the text, but what is no JSON, or names a member
+/// of the event twice, is no event to find fault with.
+#[cold]
+fn first_fault(text: &str, met: Box<Fault>) -> Box<Fault> {
+    let mut names = Vec::new();
+    let opened = json::members(text, |name, _| {
+        names.push(name);
+        Ok(())
+    });
+    let fault = opened.and_then(|()| check_distinct(&mut names)).err().unwrap_or(met);
+    match fault.code {
+        fault::INVALID_JSON => json::explain(text, fault),
+        _ => fault,
     }
 }
 
@@ -192,22 +274,21 @@ fn text(record: &[u8]) -> Result<&str, Box<Fault>> {
 }
 
 impl<'r> Attributes<'r> {
-    fn take(&mut self, name: &str, value: &Value<'r>) -> Result<(), Box<Fault>> {
-        if matches!(value, Value::Null) && name != "data" {
-            return check_name(name);
-        }
-        match name {
-            "specversion" => self.specversion = is_supported(value)?,
-            "source" => self.source = Some(short_text(value)?),
-            "id" => self.id = Some(short_text(value)?),
-            "type" => self.event_type = Some(short_text(value)?),
-            "subject" => self.subject = Some(short_text(value)?),
-            "time" => self.time = Some(event_time(value)?),
-            "datacontenttype" => self.content_type = Some(content_type(value)?),
-            "dataschema" => drop(full_text(value)?),
-            "data" => self.has_data = true,
-            "data_base64" => self.data_base64 = Some(base64(value)?),
-            _ => check_extension(name, value)?,
+    fn take(&mut self, attribute: Attribute, value: &Value<'r>) -> Result<(), Box<Fault>> {
+        match attribute {
+            Attribute::Misnamed => return Err(misnamed()),
+            Attribute::Data => self.has_data = true,
+            _ if matches!(value, Value::Null) => {}
+            Attribute::SpecVersion => self.specversion = is_supported(value)?,
+            Attribute::Source => self.source = Some(short_text(value)?),
+            Attribute::Id => self.id = Some(short_text(value)?),
+            Attribute::Type => self.event_type = Some(short_text(value)?),
+            Attribute::Subject => self.subject = Some(short_text(value)?),
+            Attribute::Time => self.time = Some(event_time(value)?),
+            Attribute::DataContentType => self.content_type = Some(content_type(value)?),
+            Attribute::DataSchema => drop(full_text(value)?),
+            Attribute::DataBase64 => self.data_base64 = Some(base64(value)?),
+            Attribute::Extension => check_extension(value)?,
         }
         Ok(())
     }
@@ -330,12 +411,11 @@ fn base64(value: &Value<'_>) -> Result<Vec<u8>, Box<Fault>> {
     })
 }
 
-fn check_extension(name: &str, value: &Value<'_>) -> Result<(), Box<Fault>> {
-    check_name(name)?;
+fn check_extension(value: &Value<'_>) -> Result<(), Box<Fault>> {
     let allowed = match value {
         Value::Text(_) | Value::Boolean(_) | Value::Null => true,
         Value::Number(text) => text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'),
-        Value::Array(_) | Value::Object(_) => false,
+        Value::Array | Value::Object => false,
     };
     if !allowed {
         let reason =
@@ -345,11 +425,7 @@ fn check_extension(name: &str, value: &Value<'_>) -> Result<(), Box<Fault>> {
     Ok(())
 }
 
-fn check_name(name: &str) -> Result<(), Box<Fault>> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    if name == "data_base64" || (!name.is_empty() && name.bytes().all(allowed)) {
-        return Ok(());
-    }
+fn misnamed() -> Box<Fault> {
     let reason = "an attribute's name has characters other than a-z and 0-9; put product fields into `data`";
-    Err(Fault::new(fault::INVALID_ATTRIBUTE_NAME, reason))
+    Fault::new(fault::INVALID_ATTRIBUTE_NAME, reason)
 }

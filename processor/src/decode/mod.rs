@@ -1,7 +1,7 @@
 //! How do bytes become events? Records of JSON CloudEvents in, one block of columns and the wanted values out.
 //!
 //! Reading order: `event` (what a usage event is), `content` (digest and extraction), `json` (the parser's seam),
-//! `number` (when two numbers are the same), `media_type`, `wanted` (which values), `fault` (why not).
+//! `names` (which members are expected), `number` (when two numbers are the same), `media_type`, `wanted` (which values), `fault` (why not).
 //!
 //! Keeps: decoding is total; every record becomes exactly one event or one rejection, in the order of the source.
 //! Common records cost no heap allocation of their own: names and strings are borrowed, buffers are used again.
@@ -13,6 +13,7 @@ mod event;
 pub mod fault;
 mod json;
 mod media_type;
+mod names;
 mod number;
 mod wanted;
 
