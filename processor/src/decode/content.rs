@@ -7,13 +7,12 @@
 //!
 //! Keeps: duplicate members and nesting beyond [`DEPTH_MAX`] are faults, so the walk's stack is bounded.
 
-use std::borrow::Cow;
-
+use bumpalo::Bump;
 use tidemark_core::identity::{DeploymentKey, KeyedHasher};
 use tidemark_schemas::limits::DEPTH_MAX;
 
 use super::fault::{self, Fault};
-use super::json::{Reader, Value};
+use super::json::{Reader, Value, decoded};
 use super::names::{Before, NameId, Names};
 use super::number::{Canonical, canonical};
 use super::wanted::Node;
@@ -42,13 +41,18 @@ pub(super) enum Kind {
 pub(super) enum Place {
     Member(NameId),
     /// Of an array that is the value of a member, or inside one.
-    Element { of: NameId, at: u64 },
+    Element {
+        of: NameId,
+        at: u64,
+    },
 }
 
 /// One walk. `'a` is the life of the text, `'w` of the buffers and the plan.
 pub(super) struct Content<'w, 'a> {
     pub key: &'w DeploymentKey,
     pub reader: Reader<'a>,
+    /// Where strings with escapes are decoded to.
+    pub decoded: &'a Bump,
     pub names: &'w mut Names,
     /// Names of the members of all objects that are open, innermost last.
     pub open: &'w mut Vec<NameId>,
@@ -65,14 +69,23 @@ impl<'a> Content<'_, 'a> {
         Ok(name)
     }
 
+    /// Reads a value, or the opening bracket of one. Escapes are decoded.
+    #[inline]
+    pub fn begin_value(&mut self) -> Result<Value<'a>, Box<Fault>> {
+        match self.reader.value()? {
+            Value::Escaped(text) => Ok(Value::Text(self.decoded.alloc_str(&decoded(text)?))),
+            value => Ok(value),
+        }
+    }
+
     /// Reads a value to its end and gives its hash; `node` is where the wanted paths below it begin.
     #[inline]
     pub fn value(&mut self, place: Place, node: Option<&Node>, depth: usize) -> Result<u64, Box<Fault>> {
-        let value = self.reader.value()?;
+        let value = self.begin_value()?;
         self.rest(place, value, node, depth)
     }
 
-    /// The same for a value of which a container's opening bracket, or all, has been read.
+    /// The same for a value that [`Self::begin_value`] gave.
     #[inline]
     pub fn rest(
         &mut self,
@@ -81,12 +94,12 @@ impl<'a> Content<'_, 'a> {
         node: Option<&Node>,
         depth: usize,
     ) -> Result<u64, Box<Fault>> {
-        let hash = match &value {
+        let hash = match value {
             Value::Null => self.begin(Kind::Null, place),
             Value::Boolean(false) => self.begin(Kind::False, place),
             Value::Boolean(true) => self.begin(Kind::True, place),
             Value::Number(text) => self.number(place, text),
-            Value::Text(text) => {
+            Value::Text(text) | Value::Escaped(text) => {
                 let mut hasher = self.begin(Kind::Text, place);
                 hasher.text(text);
                 hasher
@@ -106,9 +119,8 @@ impl<'a> Content<'_, 'a> {
         let (mut at, mut sum) = (0_u64, 0_u64);
         let mut more = self.reader.has_first(b']');
         while more {
-            let hash = self
-                .value(Place::Element { of, at }, None, depth)
-                .map_err(|fault| fault.in_element(at))?;
+            let hash =
+                self.value(Place::Element { of, at }, None, depth).map_err(|fault| fault.in_element(at))?;
             sum = sum.wrapping_add(hash);
             at += 1;
             more = self.reader.has_next(b']')?;
@@ -116,12 +128,7 @@ impl<'a> Content<'_, 'a> {
         Ok(self.container(Kind::Array, place, at, sum))
     }
 
-    fn object(
-        &mut self,
-        place: Place,
-        node: Option<&Node>,
-        depth: usize,
-    ) -> Result<KeyedHasher, Box<Fault>> {
+    fn object(&mut self, place: Place, node: Option<&Node>, depth: usize) -> Result<KeyedHasher, Box<Fault>> {
         check_depth(depth)?;
         let (mut sum, first_name) = (0_u64, self.open.len());
         let mut before = Before::FirstIn(place.member());
@@ -142,10 +149,10 @@ impl<'a> Content<'_, 'a> {
 
     /// Ends the object whose names begin there, and gives how many they are.
     pub fn close(&mut self, first_name: usize) -> Result<u64, Box<Fault>> {
-        let names = &mut self.open[first_name..];
-        let count = names.len() as u64;
-        if !is_distinct(names) {
-            let mut texts: Vec<_> = names.iter().map(|name| self.names.text(*name)).collect();
+        let count = (self.open.len() - first_name) as u64;
+        if !is_surely_distinct(&self.open[first_name..]) {
+            let mut texts: Vec<_> =
+                self.open[first_name..].iter().map(|name| self.names.text(*name)).collect();
             check_distinct(&mut texts)?;
         }
         self.open.truncate(first_name);
@@ -207,13 +214,16 @@ impl Place {
     }
 }
 
-/// Whether no two of the names are equal. May reorder them.
-fn is_distinct(names: &mut [NameId]) -> bool {
-    if names.len() <= PAIRWISE_MEMBERS_MAX {
-        return (1..names.len()).all(|at| !names[..at].contains(&names[at]));
-    }
-    names.sort_unstable();
-    names.windows(2).all(|pair| pair[0] != pair[1])
+/// Whether no two of the names share a bit, and so none are equal.
+fn is_surely_distinct(names: &[NameId]) -> bool {
+    let mut seen = 0_u64;
+    let is_new = |name: &NameId| {
+        let bit = name.bit();
+        let new = seen & bit == 0;
+        seen |= bit;
+        new
+    };
+    names.iter().all(is_new)
 }
 
 /// A fault when two of the names are equal. May reorder them.
@@ -250,8 +260,8 @@ fn found(value: Value<'_>) -> FieldValue<'_> {
     match value {
         Value::Null => FieldValue::Null,
         Value::Boolean(value) => FieldValue::Boolean(value),
-        Value::Number(text) => FieldValue::Number(Cow::Borrowed(text)),
-        Value::Text(text) => FieldValue::Text(text),
+        Value::Number(text) => FieldValue::Number(text),
+        Value::Text(text) | Value::Escaped(text) => FieldValue::Text(text),
         Value::Array | Value::Object => FieldValue::Structure,
     }
 }

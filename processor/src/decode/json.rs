@@ -15,14 +15,16 @@ use serde::de::IgnoredAny;
 use super::fault::{self, Fault};
 
 /// A value, or the opening bracket of one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     Null,
     Boolean(bool),
     /// The number as written.
     Number(&'a str),
-    /// The string's content, escapes decoded.
-    Text(Cow<'a, str>),
+    /// A string's content.
+    Text(&'a str),
+    /// A string as written, quotes included, for [`decoded`].
+    Escaped(&'a str),
     Array,
     Object,
 }
@@ -63,14 +65,26 @@ pub(super) fn members<'a>(
     let mut more = reader.has_first(b'}');
     while more {
         let name = reader.name()?;
-        let value = reader.value().map_err(|invalid| Box::<Fault>::from(invalid).in_member(&name))?;
-        if matches!(value, Value::Array | Value::Object) {
-            reader.skip_container()?;
+        let in_member = |invalid| Box::<Fault>::from(invalid).in_member(&name);
+        let value = reader.value().map_err(in_member)?;
+        match value {
+            Value::Array | Value::Object => reader.skip_container()?,
+            Value::Escaped(text) => drop(decoded(text).map_err(in_member)?),
+            _ => {}
         }
         visit(name, value)?;
         more = reader.has_next(b'}')?;
     }
     Ok(reader.end()?)
+}
+
+/// What an [`Value::Escaped`] stands for.
+///
+/// # Errors
+/// [`Invalid::Escape`]
+#[cold]
+pub(super) fn decoded(text: &str) -> Result<String, Invalid> {
+    serde_json::from_str(text).map_err(Invalid::Escape)
 }
 
 /// Whether the text is one JSON value, checked to its depths.
@@ -125,7 +139,11 @@ impl<'a> Reader<'a> {
     /// A member's name and the colon.
     pub fn name(&mut self) -> Result<Cow<'a, str>, Invalid> {
         self.skip_space();
-        let name = self.string()?;
+        let name = match self.string()? {
+            Value::Escaped(text) => Cow::Owned(decoded(text)?),
+            Value::Text(text) => Cow::Borrowed(text),
+            _ => return Err(Invalid::Syntax),
+        };
         self.expect(b':')?;
         Ok(name)
     }
@@ -184,7 +202,7 @@ impl<'a> Reader<'a> {
     pub fn value(&mut self) -> Result<Value<'a>, Invalid> {
         self.skip_space();
         match self.peek().ok_or(Invalid::Syntax)? {
-            b'"' => self.string().map(Value::Text),
+            b'"' => self.string(),
             b'{' => Ok(self.bracket(Value::Object)),
             b'[' => Ok(self.bracket(Value::Array)),
             b't' => self.word("true", Value::Boolean(true)),
@@ -243,18 +261,18 @@ impl<'a> Reader<'a> {
         if self.at == start { Err(Invalid::Syntax) } else { Ok(self.at - start) }
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, Invalid> {
+    #[inline]
+    fn string(&mut self) -> Result<Value<'a>, Invalid> {
         let start = self.at;
         if !self.pass(b'"') {
             return Err(Invalid::Syntax);
         }
         self.at = special(self.text.as_bytes(), self.at);
-        if self.peek() == Some(b'"') {
-            self.at += 1;
-            return Ok(Cow::Borrowed(&self.text[start + 1..self.at - 1]));
+        if self.pass(b'"') {
+            return Ok(Value::Text(&self.text[start + 1..self.at - 1]));
         }
         self.skip_string_rest()?;
-        serde_json::from_str(&self.text[start..self.at]).map(Cow::Owned).map_err(Invalid::Escape)
+        Ok(Value::Escaped(&self.text[start..self.at]))
     }
 
     /// From inside a string to behind its end.
@@ -318,13 +336,13 @@ impl WrittenName {
 fn special(bytes: &[u8], mut at: usize) -> usize {
     const LOW: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let is_zero = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
     while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*word);
-        let quote = is_zero(word ^ (LOW * b'"' as u64));
-        let backslash = is_zero(word ^ (LOW * b'\\' as u64));
-        let control = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
-        let marks = quote | backslash | control;
+        // A byte that goes below zero has its highest bit set; the bytes of characters beyond ASCII had it before.
+        let quote = (word ^ (LOW * b'"' as u64)).wrapping_sub(LOW);
+        let backslash = (word ^ (LOW * b'\\' as u64)).wrapping_sub(LOW);
+        let control = word.wrapping_sub(LOW * 0x20);
+        let marks = (quote | backslash | control) & !word & HIGH;
         if marks != 0 {
             return at + (marks.trailing_zeros() / 8) as usize;
         }
@@ -344,6 +362,7 @@ mod tests {
         let close = match reader.value()? {
             Value::Array => b']',
             Value::Object => b'}',
+            Value::Escaped(text) => return decoded(text).map(drop),
             _ => return Ok(()),
         };
         let mut more = reader.has_first(close);
@@ -402,7 +421,7 @@ mod tests {
             Ok(())
         })
         .expect("valid");
-        assert_eq!(seen, [r#""a" Number("1.50")"#, r#""b\n" Text("xA")"#, r#""c" Array"#]);
+        assert_eq!(seen, [r#""a" Number("1.50")"#, r#""b\n" Escaped("\"x\\u0041\"")"#, r#""c" Array"#]);
     }
 
     #[test]

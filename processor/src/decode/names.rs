@@ -25,6 +25,11 @@ pub(super) struct NameId(u32);
 impl NameId {
     /// Stands before the names of the event's own members.
     pub const EVENT: Self = Self(0);
+
+    /// One of 64, shared by few names.
+    pub fn bit(self) -> u64 {
+        1 << (self.0 % 64)
+    }
 }
 
 pub(super) struct Names {
