@@ -84,13 +84,13 @@ impl DeploymentKey {
     #[must_use]
     #[inline]
     pub fn identity(&self, tenant: &str, source: &str, id: &str) -> Identity {
-        Identity(self.hash_parts(1, &[tenant, source, id]))
+        Identity(self.hash_parts(1, [tenant, source, id]))
     }
 
     /// A keyed hash of texts, injective like [`Self::identity`]; `purpose` keeps different uses apart.
     #[must_use]
     #[inline]
-    pub fn hash_parts(&self, purpose: u8, parts: &[&str]) -> u128 {
+    pub fn hash_parts<'p>(&self, purpose: u8, parts: impl IntoIterator<Item = &'p str>) -> u128 {
         let mut hasher = self.hasher();
         hasher.0.number(u64::from(purpose), 1);
         for part in parts {

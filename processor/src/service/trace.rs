@@ -8,7 +8,7 @@ use std::path::Path;
 
 use tidemark_core::batch::EventBlock;
 use tidemark_core::resolve::{PlannedWindow, Resolved};
-use tidemark_core::state::{Window, WindowKey};
+use tidemark_core::state::{Group, Window, WindowKey};
 use tidemark_core::step::evidence_digest;
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
 use tidemark_schemas::ids::{MeterId, TenantId};
@@ -73,7 +73,7 @@ pub fn trace_event(
     let mut usage = Vec::new();
     for feed in resolved.feeds.iter().filter(|feed| counted(feed.meter)) {
         let window = &resolved.windows[feed.window as usize];
-        if let Some(traced) = traced_usage(store, &resolved, window)? {
+        if let Some(traced) = traced_usage(store, &group_of(preparer, &block, &resolved, window), window)? {
             usage.push(traced);
         }
     }
@@ -88,15 +88,18 @@ pub fn trace_event(
     }))
 }
 
+fn group_of(preparer: &Preparer, block: &EventBlock, resolved: &Resolved, window: &PlannedWindow) -> Group {
+    resolved.groups[window.group as usize].row(&preparer.terms, block)
+}
+
 fn traced_usage(
     store: &dyn KeyValue,
-    resolved: &Resolved,
+    group: &Group,
     planned: &PlannedWindow,
 ) -> Result<Option<TracedUsage>, StoreError> {
     let key = window_key(planned.key);
     let Some(bytes) = store.get(Keyspace::Window, &key)? else { return Ok(None) };
     let window: Window = decode_row(Keyspace::Window, &key, &bytes)?;
-    let group = &resolved.groups[planned.group as usize].row;
     let rated = rated_of_window(store, planned.key, window.revision)?;
     let mut traced = TracedUsage {
         customer: group.customer.to_string(),
@@ -321,7 +324,7 @@ impl Search<'_> {
             let mut is_behind = false;
             for feed in feeds {
                 let window = &resolved.windows[feed.window as usize];
-                if self.is_wanted(&resolved, window)
+                if self.is_wanted(&group_of(self.preparer, &block, &resolved, window), window)
                     && self.is_counted(&block, at, counted_at_once, feed.meter)?
                 {
                     is_behind = true;
@@ -361,8 +364,7 @@ impl Search<'_> {
         Ok(!left_out_whole && !left_out(Some(meter_id(self.preparer, meter)))?)
     }
 
-    fn is_wanted(&self, resolved: &Resolved, window: &PlannedWindow) -> bool {
-        let group = &resolved.groups[window.group as usize].row;
+    fn is_wanted(&self, group: &Group, window: &PlannedWindow) -> bool {
         let terms = &self.preparer.terms;
         let Some(meter) = terms.meter_named(&group.meter) else { return false };
         let named: BTreeMap<_, _> =
