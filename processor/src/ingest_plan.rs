@@ -53,14 +53,14 @@ impl IngestPlan {
         records: &[PlacedRecord],
     ) -> EventBlock {
         let provenance = Provenance { key: &self.key, tenant, origin, received_at };
-        let decoded = decode(&self.wanted, provenance, &text, records);
-        let mut measured = Measured::default();
-        for (plan, rows) in self.meters.types.iter().zip(&decoded.rows) {
-            let rows = RowBatch { events: &rows.events, values: &rows.values, slots: plan.paths.len() };
-            plan.measure(rows, tenant, &self.key, &mut measured);
-        }
-        measured.put_in_order();
-        let mut block = decoded.block;
+        let mut measured = Measured::with_capacity(records.len());
+        let mut block = decode(&self.wanted, provenance, &text, records, |rows| {
+            for (plan, rows) in self.meters.types.iter().zip(rows) {
+                let rows = RowBatch { events: &rows.events, values: &rows.values, slots: plan.paths.len() };
+                plan.measure(rows, tenant, &self.key, &mut measured);
+            }
+            measured.put_in_order();
+        });
         block.text = text;
         block.measurements = measured.measurements;
         block.refusals = measured.refusals;

@@ -83,26 +83,31 @@ impl ReceiveTime {
 }
 
 fn digits(bytes: &[u8]) -> Result<i64, TimeError> {
-    bytes.iter().try_fold(0_i64, |sum, byte| match byte {
-        b'0'..=b'9' => Ok(sum * 10 + i64::from(byte - b'0')),
-        _ => Err(TimeError::Syntax),
-    })
+    let (mut sum, mut all_digits) = (0_i64, true);
+    for byte in bytes {
+        let digit = byte.wrapping_sub(b'0');
+        all_digits &= digit < 10;
+        sum = sum * 10 + i64::from(digit);
+    }
+    if all_digits { Ok(sum) } else { Err(TimeError::Syntax) }
 }
 
 fn parse_rfc3339(text: &[u8]) -> Result<i64, TimeError> {
-    if text.len() < 20 || text[4] != b'-' || text[7] != b'-' || text[13] != b':' || text[16] != b':' {
+    let Some((head, rest)) = text.split_first_chunk::<19>().filter(|(_, rest)| !rest.is_empty()) else {
         return Err(TimeError::Syntax);
-    }
-    if !matches!(text[10], b'T' | b't' | b' ') {
+    };
+    let &[y1, y2, y3, y4, b'-', o1, o2, b'-', d1, d2, b'T' | b't' | b' ', h1, h2, b':', m1, m2, b':', s1, s2] =
+        head
+    else {
         return Err(TimeError::Syntax);
-    }
-    let (year, month, day) = (digits(&text[0..4])?, digits(&text[5..7])?, digits(&text[8..10])?);
-    let (hour, minute, second) = (digits(&text[11..13])?, digits(&text[14..16])?, digits(&text[17..19])?);
+    };
+    let (year, month, day) = (digits(&[y1, y2, y3, y4])?, digits(&[o1, o2])?, digits(&[d1, d2])?);
+    let (hour, minute, second) = (digits(&[h1, h2])?, digits(&[m1, m2])?, digits(&[s1, s2])?);
     let days_ok = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
     if !days_ok || hour > 23 || minute > 59 || second > 60 {
         return Err(TimeError::OutOfCalendar);
     }
-    let (fraction, zone) = read_fraction(&text[19..])?;
+    let (fraction, zone) = read_fraction(rest)?;
     let offset_minutes = read_offset(zone)?;
     let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second.min(59);
     let micros = (seconds - offset_minutes * 60) * MICROS_PER_SECOND + fraction;

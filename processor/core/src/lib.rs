@@ -8,6 +8,7 @@ pub mod terms;
 pub mod batch;
 pub mod identity;
 pub mod resolve;
+mod siphash;
 
 pub mod needs;
 pub mod step;

@@ -96,7 +96,7 @@ pub fn cut(working: &mut Working, id: PostingId, changes: &mut Changes) {
 fn posting_id(working: &Working, group: &PostingGroup) -> PostingId {
     let period = group.accounting_period.to_string();
     let parts = [group.legal_entity.as_str(), group.currency.code(), period.as_str(), group.rule.as_str()];
-    PostingId(working.key.hash_parts(PURPOSE_POSTING, &parts))
+    PostingId(working.key.hash_parts(PURPOSE_POSTING, parts))
 }
 
 fn journal_id(open: &OpenPosting, amounts: &tidemark_schemas::posting::Balanced) -> RecordId {

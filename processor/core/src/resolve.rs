@@ -6,11 +6,14 @@
 use std::ops::Range;
 
 use tidemark_schemas::exception::ExceptionKind;
+use tidemark_schemas::meter::WindowLength;
 use tidemark_schemas::rate_card::Charge;
 use tidemark_schemas::summary::Span;
 use tidemark_schemas::time::{EventTime, MICROS_PER_DAY};
 
-use crate::batch::{EventBlock, Measurement};
+use hashbrown::hash_map::Entry;
+
+use crate::batch::{EventBlock, Measurement, Route};
 use crate::identity::DeploymentKey;
 use crate::state::{Group, GroupId, SeriesId, WindowKey};
 use crate::terms::Terms;
@@ -74,13 +77,32 @@ pub struct PlannedWindow {
     pub group: u32,
 }
 
-#[derive(Clone, Debug)]
+/// Its row is only made when it turns out to be new: see [`Self::row`].
+#[derive(Clone, Copy, Debug)]
 pub struct PlannedGroup {
     pub id: GroupId,
-    pub row: Group,
+    pub subscription: usize,
+    pub meter: u16,
+    /// Into [`EventBlock::dimension_values`].
+    pub dimensions: u32,
     /// Where the number of groups of this subscription and meter is counted.
     pub count: GroupId,
     pub groups_max: u32,
+}
+
+impl PlannedGroup {
+    /// Under the terms that the block was resolved with.
+    #[must_use]
+    pub fn row(&self, terms: &Terms, block: &EventBlock) -> Group {
+        let contract = terms.subscription(self.subscription);
+        Group {
+            tenant: contract.tenant.clone(),
+            customer: contract.customer.clone(),
+            subscription: contract.id.clone(),
+            meter: terms.meter(usize::from(self.meter)).id.clone(),
+            dimension_values: block.dimension_values[self.dimensions as usize].clone(),
+        }
+    }
 }
 
 /// Why something waits.
@@ -99,6 +121,14 @@ struct Memo {
     period_end: EventTime,
 }
 
+/// The window and the billing period that a calendar gave last time: right again for any time in the window.
+struct Spans {
+    window: Span,
+    period: Span,
+    /// The period's start, as series are named by it.
+    period_name: String,
+}
+
 /// Resolves every event of the block.
 #[must_use]
 pub fn resolve(terms: &Terms, key: &DeploymentKey, block: &EventBlock) -> Resolved {
@@ -106,8 +136,15 @@ pub fn resolve(terms: &Terms, key: &DeploymentKey, block: &EventBlock) -> Resolv
         terms,
         key,
         block,
-        out: Resolved::default(),
-        memos: FixedMap::default(),
+        out: Resolved {
+            events: Vec::with_capacity(block.len()),
+            feeds: Vec::with_capacity(block.measurements.len()),
+            ..Resolved::default()
+        },
+        metered: FixedMap::default(),
+        spans: FixedMap::default(),
+        forget: None,
+        memos: FixedMap::with_capacity_and_hasher(block.routes.len(), Default::default()),
         window_index: FixedMap::default(),
         group_index: FixedMap::default(),
     };
@@ -147,15 +184,23 @@ struct Resolver<'a> {
     key: &'a DeploymentKey,
     block: &'a EventBlock,
     out: Resolved,
+    /// Event types, and whether a meter reads them.
+    metered: FixedMap<&'a str, bool>,
+    /// By calendar and length of window.
+    spans: FixedMap<(usize, WindowLength), Spans>,
+    /// The newest answer of [`Self::forget_day`], and what for.
+    forget: Option<(EventTime, u16)>,
+    /// By route, meter and dimensions.
     memos: FixedMap<(u32, u16, u32), Memo>,
     window_index: FixedMap<WindowKey, u32>,
     group_index: FixedMap<GroupId, u32>,
 }
 
-impl Resolver<'_> {
-    fn route_terms(&self, route: &crate::batch::Route) -> RouteTerms {
+impl<'a> Resolver<'a> {
+    fn route_terms(&mut self, route: &'a Route) -> RouteTerms {
         let tenant = &self.block.tenant;
-        if !self.terms.is_metered(tenant, &route.event_type) {
+        let is_metered = || self.terms.is_metered(tenant, &route.event_type);
+        if !*self.metered.entry(&route.event_type).or_insert_with(is_metered) {
             let reason = format!("no meter reads events of type `{}`", route.event_type);
             return RouteTerms {
                 customer: None,
@@ -171,21 +216,22 @@ impl Resolver<'_> {
         RouteTerms { customer, park }
     }
 
-    fn bad_clock(&self, event: usize) -> ResolvedEvent {
+    fn bad_clock(&mut self, event: usize) -> ResolvedEvent {
         let (time, received_at) = (self.block.times[event], self.block.received_at);
         let reason = format!("the event says {time}, but it was received at {received_at}");
         self.parked(event, None, Park { kind: ExceptionKind::BadClock, meter: None, reason })
     }
 
-    fn parked(&self, event: usize, customer: Option<usize>, park: Park) -> ResolvedEvent {
+    fn parked(&mut self, event: usize, customer: Option<usize>, park: Park) -> ResolvedEvent {
         let forget = self.block.times[event].plus_micros(FORGET_UNEXPLAINED_AFTER_MICROS);
+        let forget_day = self.forget_day(forget);
         ResolvedEvent {
             feeds: self.feeds_from(self.out.feeds.len()),
             parks: self.parks_from(self.out.parks.len()),
             park: Some(Box::new(park)),
             customer,
             period_end: EventTime::MAX,
-            forget_day: self.forget_day(forget),
+            forget_day,
         }
     }
 
@@ -228,13 +274,14 @@ impl Resolver<'_> {
                 }
             },
         };
+        let forget_day = self.forget_day(period_end);
         ResolvedEvent {
             feeds: self.feeds_from(feeds),
             parks: self.parks_from(parks),
             park: None,
             customer: Some(customer),
             period_end,
-            forget_day: self.forget_day(period_end),
+            forget_day,
         }
     }
 
@@ -266,9 +313,7 @@ impl Resolver<'_> {
         let meter = terms.meter(usize::from(value.meter));
         let mut priced = None;
         for subscription in terms.active(customer, time) {
-            let calendar = terms.calendar(subscription);
-            let period = calendar.period(time);
-            let window = calendar.window(meter.window, time, period);
+            let Spans { window, period, .. } = *self.spans(subscription, meter.window, time);
             let charge = terms.version_at(subscription, window.start).and_then(|version| {
                 let charge = version.charges.iter().find(|charge| charge.meter == meter.id)?;
                 Some((charge, version.effective_from))
@@ -287,7 +332,7 @@ impl Resolver<'_> {
             return Err(Park { kind: ExceptionKind::MissingPrice, meter: Some(value.meter), reason });
         };
         let contract = terms.subscription(subscription);
-        let group = self.plan_group(customer, subscription, value);
+        let group = self.plan_group(subscription, value);
         let key = WindowKey { start: window.start, group: self.out.groups[group as usize].id };
         let next = u32::try_from(self.out.windows.len())
             .expect("a block has fewer windows than events times meters");
@@ -295,7 +340,9 @@ impl Resolver<'_> {
         if index == next {
             let dimension_values = &self.block.dimension_values[value.dimensions as usize];
             let tiers = tier_values(charge, &meter.dimensions, dimension_values);
-            let series = series_id(self.key, contract.id.as_str(), meter.id.as_str(), period, &tiers);
+            let period_name = &self.spans[&(terms.calendar_index(subscription), meter.window)].period_name;
+            let names = [contract.id.as_str(), meter.id.as_str(), period_name].into_iter();
+            let series = SeriesId(self.key.hash_parts(PURPOSE_SERIES, names.chain(tiers)));
             self.out.windows.push(PlannedWindow {
                 key,
                 end: window.end,
@@ -312,26 +359,47 @@ impl Resolver<'_> {
         Ok(Memo { valid, window: index, period_end: period.end })
     }
 
-    fn plan_group(&mut self, customer: usize, subscription: usize, value: &Measurement) -> u32 {
+    fn spans(&mut self, subscription: usize, length: WindowLength, time: EventTime) -> &Spans {
+        let calculate = || {
+            let calendar = self.terms.calendar(subscription);
+            let period = calendar.period(time);
+            let window = calendar.window(length, time, period);
+            Spans { window, period, period_name: period_name(period) }
+        };
+        match self.spans.entry((self.terms.calendar_index(subscription), length)) {
+            Entry::Vacant(none) => none.insert(calculate()),
+            Entry::Occupied(known) => {
+                let spans = known.into_mut();
+                if !spans.window.contains(time) {
+                    *spans = calculate();
+                }
+                spans
+            }
+        }
+    }
+
+    fn plan_group(&mut self, subscription: usize, value: &Measurement) -> u32 {
         let contract = self.terms.subscription(subscription);
         let meter = self.terms.meter(usize::from(value.meter));
         let dimension_values = &self.block.dimension_values[value.dimensions as usize];
-        let mut names = vec![contract.id.as_str(), meter.id.as_str()];
-        let count = GroupId(self.key.hash_parts(PURPOSE_GROUP_COUNT, &names));
-        names.extend(dimension_values.iter().map(String::as_str));
-        let id = GroupId(self.key.hash_parts(PURPOSE_GROUP, &names));
+        let names = [contract.id.as_str(), meter.id.as_str()];
+        let values = dimension_values.iter().map(String::as_str);
+        let id = GroupId(self.key.hash_parts(PURPOSE_GROUP, names.into_iter().chain(values)));
         let next =
             u32::try_from(self.out.groups.len()).expect("a block has fewer groups than events times meters");
         let index = *self.group_index.entry(id).or_insert(next);
         if index == next {
-            let row = Group {
-                tenant: contract.tenant.clone(),
-                customer: self.terms.customer(customer).id.clone(),
-                subscription: contract.id.clone(),
-                meter: meter.id.clone(),
-                dimension_values: dimension_values.clone(),
-            };
-            self.out.groups.push(PlannedGroup { id, row, count, groups_max: meter.groups_max });
+            let Measurement { meter: meter_index, dimensions, .. } = *value;
+            let count = GroupId(self.key.hash_parts(PURPOSE_GROUP_COUNT, names));
+            let groups_max = meter.groups_max;
+            self.out.groups.push(PlannedGroup {
+                id,
+                subscription,
+                meter: meter_index,
+                dimensions,
+                count,
+                groups_max,
+            });
         }
         index
     }
@@ -345,10 +413,17 @@ impl Resolver<'_> {
     }
 
     /// The last day on which an event of a period that ends at `period_end` can still be corrected.
-    fn forget_day(&self, period_end: EventTime) -> u16 {
-        let last = period_end.plus_micros(self.terms.timing().horizon_micros);
-        let day = last.micros().div_euclid(MICROS_PER_DAY);
-        u16::try_from(day.max(0)).unwrap_or(u16::MAX)
+    fn forget_day(&mut self, period_end: EventTime) -> u16 {
+        match self.forget {
+            Some((end, day)) if end == period_end => day,
+            _ => {
+                let last = period_end.plus_micros(self.terms.timing().horizon_micros);
+                let day = last.micros().div_euclid(MICROS_PER_DAY);
+                let day = u16::try_from(day.max(0)).unwrap_or(u16::MAX);
+                self.forget = Some((period_end, day));
+                day
+            }
+        }
     }
 }
 
@@ -357,9 +432,13 @@ fn narrow(index: usize) -> u32 {
 }
 
 /// Values of the dimensions that have tiers of their own.
-fn tier_values<'a>(charge: &Charge, dimensions: &[String], values: &'a [String]) -> Vec<&'a str> {
+fn tier_values<'v>(
+    charge: &Charge,
+    dimensions: &[String],
+    values: &'v [String],
+) -> impl Iterator<Item = &'v str> {
     let named = dimensions.iter().zip(values).filter(|(dimension, _)| charge.tiers_per.contains(dimension));
-    named.map(|(_, value)| value.as_str()).collect()
+    named.map(|(_, value)| value.as_str())
 }
 
 /// Where the cumulative usage of a subscription's charge in one billing period is kept.
@@ -371,8 +450,11 @@ pub fn series_id(
     period: Span,
     tiers: &[&str],
 ) -> SeriesId {
-    let start = period.start.micros().to_string();
-    let mut names = vec![subscription, meter, start.as_str()];
-    names.extend(tiers);
-    SeriesId(key.hash_parts(PURPOSE_SERIES, &names))
+    let period = period_name(period);
+    let names = [subscription, meter, &period].into_iter().chain(tiers.iter().copied());
+    SeriesId(key.hash_parts(PURPOSE_SERIES, names))
+}
+
+fn period_name(period: Span) -> String {
+    period.start.micros().to_string()
 }

@@ -162,7 +162,8 @@ fn apply(
         }
     } else {
         // A window's group was opened before it.
-        open_group(&mut working.groups, &mut working.group_counts, &resolved.groups[planned.group as usize])
+        let planned = &resolved.groups[planned.group as usize];
+        open_group(&mut working.groups, &mut working.group_counts, planned, || planned.row(terms, block))
             .map_err(|reason| refused(ExceptionKind::CardinalityExceeded, reason))?;
     }
     let window = row.get_or_insert_with(|| Window {
@@ -198,19 +199,21 @@ fn open_group(
     groups: &mut Table<GroupId, Group>,
     counts: &mut Table<GroupId, u32>,
     planned: &PlannedGroup,
+    row: impl FnOnce() -> Group,
 ) -> Result<(), String> {
     if groups.get(&planned.id).is_some() {
         return Ok(());
     }
     let count = counts.get(&planned.count).copied().unwrap_or(0);
+    let row = row();
     if count >= planned.groups_max {
         return Err(format!(
             "meter `{}` of subscription `{}` has {count} combinations of dimension values already, its cap",
-            planned.row.meter, planned.row.subscription
+            row.meter, row.subscription
         ));
     }
     *counts.change(planned.count) = Some(count + 1);
-    *groups.change(planned.id) = Some(planned.row.clone());
+    *groups.change(planned.id) = Some(row);
     Ok(())
 }
 

@@ -33,6 +33,8 @@ pub struct Terms {
     contracts: Vec<Vec<usize>>,
     /// By subscription index.
     agreements: Vec<Agreement>,
+    /// Each once: many subscriptions share theirs.
+    calendars: Vec<Calendar>,
     subscriptions: BTreeMap<SubscriptionId, usize>,
     subscription_hashes: BTreeMap<u128, usize>,
     customers: BTreeMap<(TenantId, CustomerId), usize>,
@@ -42,7 +44,7 @@ pub struct Terms {
 
 /// What belongs to one subscription.
 struct Agreement {
-    calendar: Calendar,
+    calendar: usize,
     rate_card: usize,
 }
 
@@ -73,6 +75,8 @@ impl Terms {
         }
         let mut contracts = vec![Vec::new(); catalog.customers.len()];
         let mut agreements = Vec::with_capacity(catalog.subscriptions.len());
+        let mut calendars = Vec::new();
+        let mut known_calendars = BTreeMap::new();
         for (at, subscription) in catalog.subscriptions.iter().enumerate() {
             let name = || subscription.id.to_string();
             let unresolved =
@@ -84,9 +88,21 @@ impl Terms {
             let card = cards.get(&subscription.rate_card);
             let rate_card =
                 *card.ok_or_else(|| unresolved(format!("rate card `{}`", subscription.rate_card)))?;
-            let calendar =
-                Calendar::new(&subscription.time_zone, subscription.period_anchor, subscription.period)
-                    .map_err(|error| TermsError::Calendar { what: "subscription", name: name(), error })?;
+            let (zone, anchor, period) =
+                (subscription.time_zone.as_str(), subscription.period_anchor, subscription.period);
+            let calendar = match known_calendars.get(&(zone, anchor, period.months())) {
+                Some(known) => *known,
+                None => {
+                    let calendar = Calendar::new(zone, anchor, period);
+                    calendars.push(calendar.map_err(|error| TermsError::Calendar {
+                        what: "subscription",
+                        name: name(),
+                        error,
+                    })?);
+                    known_calendars.insert((zone, anchor, period.months()), calendars.len() - 1);
+                    calendars.len() - 1
+                }
+            };
             agreements.push(Agreement { calendar, rate_card });
         }
         let mut zones = BTreeMap::new();
@@ -111,6 +127,7 @@ impl Terms {
             subjects,
             contracts,
             agreements,
+            calendars,
             subscriptions,
             subscription_hashes,
             customers,
@@ -194,7 +211,13 @@ impl Terms {
 
     #[must_use]
     pub fn calendar(&self, subscription: usize) -> &Calendar {
-        &self.agreements[subscription].calendar
+        &self.calendars[self.calendar_index(subscription)]
+    }
+
+    /// Equal for subscriptions that have the same calendar.
+    #[must_use]
+    pub fn calendar_index(&self, subscription: usize) -> usize {
+        self.agreements[subscription].calendar
     }
 
     #[must_use]

@@ -7,13 +7,13 @@
 //!
 //! Keeps: duplicate members and nesting beyond [`DEPTH_MAX`] are faults, so the walk's stack is bounded.
 
-use std::borrow::Cow;
-
+use bumpalo::Bump;
 use tidemark_core::identity::{DeploymentKey, KeyedHasher};
 use tidemark_schemas::limits::DEPTH_MAX;
 
 use super::fault::{self, Fault};
-use super::json::{self, Value};
+use super::json::{Reader, Value, decoded};
+use super::names::{Before, NameId, Names};
 use super::number::{Canonical, canonical};
 use super::wanted::Node;
 use crate::field_value::FieldValue;
@@ -23,8 +23,8 @@ const PAIRWISE_MEMBERS_MAX: usize = 16;
 
 /// First word of every hash made here, so that no two kinds of content hash alike. The identity's hash begins with
 /// the byte 1 and never meets these.
-#[derive(Clone, Copy)]
-enum Kind {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
     Null = 2,
     False,
     True,
@@ -38,45 +38,74 @@ enum Kind {
 
 /// Where a value stands in its container.
 #[derive(Clone, Copy)]
-enum Place<'p> {
-    Member(&'p str),
-    Element(u64),
+pub(super) enum Place {
+    Member(NameId),
+    /// Of an array that is the value of a member, or inside one.
+    Element {
+        of: NameId,
+        at: u64,
+    },
 }
 
 /// One walk. `'a` is the life of the text, `'w` of the buffers and the plan.
 pub(super) struct Content<'w, 'a> {
     pub key: &'w DeploymentKey,
+    pub reader: Reader<'a>,
+    /// Where strings with escapes are decoded to.
+    pub decoded: &'a Bump,
+    pub names: &'w mut Names,
     /// Names of the members of all objects that are open, innermost last.
-    pub names: &'w mut Vec<Cow<'a, str>>,
+    pub open: &'w mut Vec<NameId>,
     /// One per slot of the event's type.
-    pub found: &'w mut [FieldValue<'a>],
+    pub found: &'w mut Vec<FieldValue<'a>>,
 }
 
 impl<'a> Content<'_, 'a> {
-    /// The hash of one member of the event itself; `node` is where the wanted paths below it begin.
-    pub fn member(&mut self, name: &str, value: Value<'a>, node: Option<&Node>) -> Result<u64, Box<Fault>> {
-        self.value(Place::Member(name), value, node, 0).map_err(|fault| fault.in_member(name))
+    /// Reads a member's name; it counts among those of the innermost open object.
+    #[inline]
+    pub fn name(&mut self, before: Before) -> Result<NameId, Box<Fault>> {
+        let name = self.names.read(&mut self.reader, before)?;
+        self.open.push(name);
+        Ok(name)
     }
 
-    fn value(
+    /// Reads a value, or the opening bracket of one. Escapes are decoded.
+    #[inline]
+    pub fn begin_value(&mut self) -> Result<Value<'a>, Box<Fault>> {
+        match self.reader.value()? {
+            Value::Escaped(text) => Ok(Value::Text(self.decoded.alloc_str(&decoded(text)?))),
+            value => Ok(value),
+        }
+    }
+
+    /// Reads a value to its end and gives its hash; `node` is where the wanted paths below it begin.
+    #[inline]
+    pub fn value(&mut self, place: Place, node: Option<&Node>, depth: usize) -> Result<u64, Box<Fault>> {
+        let value = self.begin_value()?;
+        self.rest(place, value, node, depth)
+    }
+
+    /// The same for a value that [`Self::begin_value`] gave.
+    #[inline]
+    pub fn rest(
         &mut self,
-        place: Place<'_>,
+        place: Place,
         value: Value<'a>,
         node: Option<&Node>,
         depth: usize,
     ) -> Result<u64, Box<Fault>> {
-        let hash = match &value {
+        let hash = match value {
             Value::Null => self.begin(Kind::Null, place),
             Value::Boolean(false) => self.begin(Kind::False, place),
             Value::Boolean(true) => self.begin(Kind::True, place),
             Value::Number(text) => self.number(place, text),
-            Value::Text(text) => {
+            Value::Text(text) | Value::Escaped(text) => {
                 let mut hasher = self.begin(Kind::Text, place);
                 hasher.text(text);
                 hasher
             }
-            Value::Array(text) => self.array(place, text, depth + 1)?,
-            Value::Object(text) => self.object(place, text, node, depth + 1)?,
+            Value::Array => self.array(place, depth + 1)?,
+            Value::Object => self.object(place, node, depth + 1)?,
         };
         if let Some(slot) = node.and_then(|node| node.slot) {
             self.found[slot] = found(value);
@@ -84,60 +113,67 @@ impl<'a> Content<'_, 'a> {
         Ok(hash.finish128() as u64)
     }
 
-    fn array(&mut self, place: Place<'_>, text: &'a str, depth: usize) -> Result<KeyedHasher, Box<Fault>> {
+    fn array(&mut self, place: Place, depth: usize) -> Result<KeyedHasher, Box<Fault>> {
         check_depth(depth)?;
-        let (mut count, mut sum) = (0_u64, 0_u64);
-        json::elements(text, |value| {
-            let hash = self
-                .value(Place::Element(count), value, None, depth)
-                .map_err(|fault| fault.in_element(count))?;
+        let of = place.member();
+        let (mut at, mut sum) = (0_u64, 0_u64);
+        let mut more = self.reader.has_first(b']');
+        while more {
+            let hash =
+                self.value(Place::Element { of, at }, None, depth).map_err(|fault| fault.in_element(at))?;
             sum = sum.wrapping_add(hash);
-            count += 1;
-            Ok(())
-        })?;
-        Ok(self.container(Kind::Array, place, count, sum))
+            at += 1;
+            more = self.reader.has_next(b']')?;
+        }
+        Ok(self.container(Kind::Array, place, at, sum))
     }
 
-    fn object(
-        &mut self,
-        place: Place<'_>,
-        text: &'a str,
-        node: Option<&Node>,
-        depth: usize,
-    ) -> Result<KeyedHasher, Box<Fault>> {
+    fn object(&mut self, place: Place, node: Option<&Node>, depth: usize) -> Result<KeyedHasher, Box<Fault>> {
         check_depth(depth)?;
-        let (mut count, mut sum, first_name) = (0_u64, 0_u64, self.names.len());
-        json::members(text, |name, value| {
-            let below = node.and_then(|node| node.child(&name));
+        let (mut sum, first_name) = (0_u64, self.open.len());
+        let mut before = Before::FirstIn(place.member());
+        let mut more = self.reader.has_first(b'}');
+        while more {
+            let name = self.name(before)?;
+            let below = node.and_then(|node| node.child(self.names.text(name)));
             let hash = self
-                .value(Place::Member(&name), value, below, depth)
-                .map_err(|fault| fault.in_member(&name))?;
+                .value(Place::Member(name), below, depth)
+                .map_err(|fault| fault.in_member(self.names.text(name)))?;
             sum = sum.wrapping_add(hash);
-            count += 1;
-            self.names.push(name);
-            Ok(())
-        })?;
-        check_distinct(&mut self.names[first_name..])?;
-        self.names.truncate(first_name);
+            before = Before::After(name);
+            more = self.reader.has_next(b'}')?;
+        }
+        let count = self.close(first_name)?;
         Ok(self.container(Kind::Object, place, count, sum))
     }
 
-    fn number(&self, place: Place<'_>, text: &str) -> KeyedHasher {
-        let digits = |kind, negative: bool, exponent: i64| {
-            let mut hasher = self.begin(kind, place);
-            // Injective: an exponent stays far below 63 bits.
-            hasher.number((exponent as u64) << 1 | u64::from(negative));
-            hasher
-        };
+    /// Ends the object whose names begin there, and gives how many they are.
+    pub fn close(&mut self, first_name: usize) -> Result<u64, Box<Fault>> {
+        let count = (self.open.len() - first_name) as u64;
+        if !is_surely_distinct(&self.open[first_name..]) {
+            let mut texts: Vec<_> =
+                self.open[first_name..].iter().map(|name| self.names.text(*name)).collect();
+            check_distinct(&mut texts)?;
+        }
+        self.open.truncate(first_name);
+        Ok(count)
+    }
+
+    #[inline]
+    fn number(&mut self, place: Place, text: &str) -> KeyedHasher {
+        // Injective: an exponent stays far below 63 bits.
+        let shape = |negative: bool, exponent: i64| (exponent as u64) << 1 | u64::from(negative);
         match canonical(text) {
-            Canonical::Short { negative, digits: value, exponent } => {
-                let mut hasher = digits(Kind::ShortNumber, negative, exponent);
-                hasher.number(value);
+            Canonical::Short { negative, digits, exponent } => {
+                let mut hasher = self.begin(Kind::ShortNumber, place);
+                hasher.number(shape(negative, exponent));
+                hasher.number(digits);
                 hasher
             }
-            Canonical::Long { negative, digits: value, exponent } => {
-                let mut hasher = digits(Kind::LongNumber, negative, exponent);
-                hasher.text(&value);
+            Canonical::Long { negative, digits, exponent } => {
+                let mut hasher = self.begin(Kind::LongNumber, place);
+                hasher.number(shape(negative, exponent));
+                hasher.text(&digits);
                 hasher
             }
             Canonical::Verbatim(text) => {
@@ -148,31 +184,50 @@ impl<'a> Content<'_, 'a> {
         }
     }
 
-    fn container(&self, kind: Kind, place: Place<'_>, count: u64, sum: u64) -> KeyedHasher {
+    fn container(&mut self, kind: Kind, place: Place, count: u64, sum: u64) -> KeyedHasher {
         let mut hasher = self.begin(kind, place);
         hasher.number(count);
         hasher.number(sum);
         hasher
     }
 
-    fn begin(&self, kind: Kind, place: Place<'_>) -> KeyedHasher {
-        let mut hasher = self.key.hasher();
+    #[inline]
+    fn begin(&mut self, kind: Kind, place: Place) -> KeyedHasher {
         match place {
-            Place::Member(name) => {
-                hasher.number(kind as u64);
-                hasher.text(name);
-            }
-            Place::Element(index) => {
+            Place::Member(name) => self.names.hasher(name, kind),
+            Place::Element { at, .. } => {
+                let mut hasher = self.key.hasher();
                 hasher.number(kind as u64 | 1 << 8);
-                hasher.number(index);
+                hasher.number(at);
+                hasher
             }
         }
-        hasher
     }
 }
 
+impl Place {
+    /// The innermost member around the value.
+    fn member(self) -> NameId {
+        match self {
+            Self::Member(name) | Self::Element { of: name, .. } => name,
+        }
+    }
+}
+
+/// Whether no two of the names share a bit, and so none are equal.
+fn is_surely_distinct(names: &[NameId]) -> bool {
+    let mut seen = 0_u64;
+    let is_new = |name: &NameId| {
+        let bit = name.bit();
+        let new = seen & bit == 0;
+        seen |= bit;
+        new
+    };
+    names.iter().all(is_new)
+}
+
 /// A fault when two of the names are equal. May reorder them.
-pub(super) fn check_distinct(names: &mut [Cow<'_, str>]) -> Result<(), Box<Fault>> {
+pub(super) fn check_distinct<N: AsRef<str> + Ord>(names: &mut [N]) -> Result<(), Box<Fault>> {
     if let Some(name) = repeated(names) {
         let reason = format!(
             "the member `{}` appears more than once, so its value is ambiguous; send it once",
@@ -183,13 +238,13 @@ pub(super) fn check_distinct(names: &mut [Cow<'_, str>]) -> Result<(), Box<Fault
     Ok(())
 }
 
-fn repeated<'n>(names: &'n mut [Cow<'_, str>]) -> Option<&'n str> {
+fn repeated<N: AsRef<str> + Ord>(names: &mut [N]) -> Option<&str> {
     if names.len() <= PAIRWISE_MEMBERS_MAX {
         let at = (1..names.len()).find(|&at| names[..at].contains(&names[at]))?;
-        return Some(&names[at]);
+        return Some(names[at].as_ref());
     }
     names.sort_unstable();
-    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| &*pair[0])
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].as_ref())
 }
 
 fn check_depth(depth: usize) -> Result<(), Box<Fault>> {
@@ -205,8 +260,8 @@ fn found(value: Value<'_>) -> FieldValue<'_> {
     match value {
         Value::Null => FieldValue::Null,
         Value::Boolean(value) => FieldValue::Boolean(value),
-        Value::Number(text) => FieldValue::Number(Cow::Borrowed(text)),
-        Value::Text(text) => FieldValue::Text(text),
-        Value::Array(_) | Value::Object(_) => FieldValue::Structure,
+        Value::Number(text) => FieldValue::Number(text),
+        Value::Text(text) | Value::Escaped(text) => FieldValue::Text(text),
+        Value::Array | Value::Object => FieldValue::Structure,
     }
 }

@@ -13,24 +13,26 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bumpalo::Bump;
 use tidemark_core::identity::{ContentDigest, DeploymentKey};
 use tidemark_schemas::limits::{ATTRIBUTE_BYTES_MAX, EVENT_BYTES_MAX};
 use tidemark_schemas::time::EventTime;
 
-use super::content::{Content, check_distinct};
+use super::content::{Content, Place, check_distinct};
 use super::fault::{self, Fault};
-use super::json::{self, Value};
+use super::json::{self, Reader, Value};
 use super::media_type::{MediaType, media_type};
+use super::names::{Before, NameId, Names};
 use super::wanted::{Wanted, WantedType};
 use crate::field_value::FieldValue;
 
 /// The checked attributes of one record.
 #[derive(Debug)]
 pub(super) struct Event<'w, 'r> {
-    pub source: Cow<'r, str>,
-    pub id: Cow<'r, str>,
-    pub event_type: Cow<'r, str>,
-    pub subject: Cow<'r, str>,
+    pub source: &'r str,
+    pub id: &'r str,
+    pub event_type: &'r str,
+    pub subject: &'r str,
     pub time: EventTime,
     pub digest: ContentDigest,
     /// `None`: nobody wants events of this type.
@@ -50,29 +52,81 @@ pub struct UsageAttributes<'r> {
 /// The attributes of a record, without a look at its other members. `None` when it is no usage event.
 #[must_use]
 pub fn attributes(record: &[u8]) -> Option<UsageAttributes<'_>> {
-    let mut found = Attributes::default();
-    json::members(text(record).ok()?, |name, value| match &*name {
-        "source" | "id" | "type" | "subject" | "time" if !matches!(value, Value::Null) => {
-            found.take(&name, &value)
+    let (mut source, mut id, mut event_type, mut subject, mut time) = (None, None, None, None, None);
+    json::members(text(record).ok()?, |name, value| {
+        let text = |value| match value {
+            Value::Null => Ok(None),
+            Value::Escaped(text) => short_text(Cow::Owned(json::decoded(text)?)).map(Some),
+            Value::Text(text) => short_text(Cow::Borrowed(text)).map(Some),
+            _ => Err(no_text()),
+        };
+        match Attribute::named(&name) {
+            Attribute::Source => source = text(value)?,
+            Attribute::Id => id = text(value)?,
+            Attribute::Type => event_type = text(value)?,
+            Attribute::Subject => subject = text(value)?,
+            Attribute::Time => time = text(value)?.map(|text| event_time(&text)).transpose()?,
+            _ => {}
         }
-        _ => Ok(()),
+        Ok(())
     })
     .ok()?;
     Some(UsageAttributes {
-        source: found.source?,
-        id: found.id?,
-        event_type: found.event_type?,
-        subject: found.subject?,
-        time: found.time?,
+        source: source?,
+        id: id?,
+        event_type: event_type?,
+        subject: subject?,
+        time: time?,
     })
+}
+
+/// What a member of the event itself is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attribute {
+    SpecVersion,
+    Source,
+    Id,
+    Type,
+    Subject,
+    Time,
+    DataContentType,
+    DataSchema,
+    Data,
+    DataBase64,
+    Extension,
+    /// An extension whose name breaks the rules.
+    Misnamed,
+}
+
+impl Attribute {
+    pub fn named(name: &str) -> Self {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        match name {
+            "specversion" => Self::SpecVersion,
+            "source" => Self::Source,
+            "id" => Self::Id,
+            "type" => Self::Type,
+            "subject" => Self::Subject,
+            "time" => Self::Time,
+            "datacontenttype" => Self::DataContentType,
+            "dataschema" => Self::DataSchema,
+            "data" => Self::Data,
+            "data_base64" => Self::DataBase64,
+            _ if !name.is_empty() && name.bytes().all(allowed) => Self::Extension,
+            _ => Self::Misnamed,
+        }
+    }
 }
 
 /// Reads records; its buffers are used again for each.
 pub(super) struct EventReader<'w, 'r> {
     key: &'w DeploymentKey,
     wanted: &'w Wanted,
-    top: Vec<(Cow<'r, str>, Value<'r>)>,
-    names: Vec<Cow<'r, str>>,
+    names: Names,
+    open: Vec<NameId>,
+    /// Members that came before the event's type, and where their values are.
+    early: Vec<(NameId, usize)>,
+    decoded: &'r Bump,
     /// Values at the wanted paths of the record read last, by slot.
     pub found: Vec<FieldValue<'r>>,
 }
@@ -81,72 +135,86 @@ pub(super) struct EventReader<'w, 'r> {
 #[derive(Default)]
 struct Attributes<'r> {
     specversion: bool,
-    source: Option<Cow<'r, str>>,
-    id: Option<Cow<'r, str>>,
-    event_type: Option<Cow<'r, str>>,
-    subject: Option<Cow<'r, str>>,
+    source: Option<&'r str>,
+    id: Option<&'r str>,
+    event_type: Option<&'r str>,
+    subject: Option<&'r str>,
     time: Option<EventTime>,
     /// `None`: JSON, the default.
-    content_type: Option<Cow<'r, str>>,
+    content_type: Option<&'r str>,
     has_data: bool,
     data_base64: Option<Vec<u8>>,
 }
 
 impl<'w, 'r> EventReader<'w, 'r> {
-    pub fn new(key: &'w DeploymentKey, wanted: &'w Wanted) -> Self {
-        Self { key, wanted, top: Vec::new(), names: Vec::new(), found: Vec::new() }
+    /// Strings with escapes are decoded to `decoded`.
+    pub fn new(key: &'w DeploymentKey, wanted: &'w Wanted, decoded: &'r Bump) -> Self {
+        Self {
+            key,
+            wanted,
+            names: Names::new(key),
+            open: Vec::new(),
+            early: Vec::new(),
+            decoded,
+            found: Vec::new(),
+        }
     }
 
-    pub fn read(&mut self, record: &'r [u8]) -> Result<Event<'w, 'r>, Box<Fault>> {
-        let text = text(record)?;
-        self.read_text(text).map_err(|fault| match fault.code {
-            fault::INVALID_JSON => json::explain(text, fault),
-            _ => fault,
-        })
+    pub fn read(&mut self, text: &'r str) -> Result<Event<'w, 'r>, Box<Fault>> {
+        self.read_text(text).map_err(|fault| first_fault(text, fault))
     }
 
     fn read_text(&mut self, text: &'r str) -> Result<Event<'w, 'r>, Box<Fault>> {
-        self.open(text)?;
-        let wanted = self.event_type().and_then(|event_type| self.wanted.get(event_type));
-        self.found.clear();
-        self.found.resize(wanted.map_or(0, |wanted| wanted.slots), FieldValue::Missing);
+        let Self { key, wanted: all_wanted, names, open, early, decoded, found } = self;
+        names.bound();
+        open.clear();
+        early.clear();
+        found.clear();
         let mut attributes = Attributes::default();
-        let mut digest = 0_u64;
-        let mut content = Content { key: self.key, names: &mut self.names, found: &mut self.found };
-        for (name, value) in self.top.drain(..) {
+        let (mut digest, mut wanted) = (0_u64, None);
+        let mut content = Content { key: *key, reader: Reader::new(text), decoded, names, open, found };
+        content.reader.expect(b'{')?;
+        let mut before = Before::FirstIn(NameId::EVENT);
+        let mut more = content.reader.has_first(b'}');
+        while more {
+            let name = content.name(before)?;
+            let place = content.reader.place();
+            let value = content.begin_value()?;
             let null = matches!(value, Value::Null);
-            attributes.take(&name, &value).map_err(|fault| fault.in_member(&name))?;
-            let node = wanted.and_then(|wanted| wanted.root.child(&name));
-            let hash = content.member(&name, value, node)?;
-            if !null || name == "data" {
+            let attribute = content.names.attribute(name);
+            attributes.take(attribute, value).map_err(|fault| fault.in_member(content.names.text(name)))?;
+            if attribute == Attribute::Type {
+                wanted = attributes.event_type.and_then(|event_type| all_wanted.get(event_type));
+                content.found.resize(wanted.map_or(0, |wanted| wanted.slots), FieldValue::Missing);
+            }
+            let node = wanted.and_then(|wanted| wanted.root.child(content.names.text(name)));
+            if attributes.event_type.is_none() {
+                early.push((name, place));
+            }
+            let hash = content
+                .rest(Place::Member(name), value, node, 0)
+                .map_err(|fault| fault.in_member(content.names.text(name)))?;
+            if !null || attribute == Attribute::Data {
                 digest = digest.wrapping_add(hash);
             }
+            before = Before::After(name);
+            more = content.reader.has_next(b'}')?;
         }
+        content.reader.end()?;
+        content.close(0)?;
         attributes.check()?;
-        if let (Some(bytes), Some(wanted)) = (&attributes.data_base64, wanted) {
-            self.read_binary_data(bytes, attributes.media_type(), wanted)?;
+        if let Some(wanted) = wanted {
+            for (name, place) in early.drain(..) {
+                if let Some(node) = wanted.root.child(content.names.text(name)) {
+                    content.reader.go_back(place);
+                    content.value(Place::Member(name), Some(node), 0)?;
+                }
+            }
+            if let Some(bytes) = &attributes.data_base64 {
+                self.read_binary_data(bytes, attributes.media_type(), wanted)?;
+            }
         }
         attributes.into_event(ContentDigest(digest), wanted)
-    }
-
-    /// Splits the record into its members.
-    fn open(&mut self, text: &'r str) -> Result<(), Box<Fault>> {
-        self.top.clear();
-        self.names.clear();
-        json::members(text, |name, value| {
-            self.top.push((name.clone(), value));
-            self.names.push(name);
-            Ok(())
-        })?;
-        check_distinct(&mut self.names)?;
-        self.names.clear();
-        Ok(())
-    }
-
-    /// Read ahead of the other members: it decides which of their values are wanted.
-    fn event_type(&self) -> Option<&str> {
-        let (_, value) = self.top.iter().find(|(name, _)| name == "type")?;
-        if let Value::Text(text) = value { Some(text) } else { None }
     }
 
     /// Wanted values below `data` when it came as Base64 of JSON; the digest has taken its text already.
@@ -159,25 +227,41 @@ impl<'w, 'r> EventReader<'w, 'r> {
         let (Some(node), MediaType::Json) = (wanted.root.child("data"), media_type) else {
             return Ok(());
         };
-        let Ok(text) = std::str::from_utf8(bytes) else {
+        let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| json::is_json(text)) else {
             return Ok(());
         };
-        let Some(value) = json::whole(text) else {
-            return Ok(());
+        let mut content = Content {
+            key: self.key,
+            reader: Reader::new(self.decoded.alloc_str(text)),
+            decoded: self.decoded,
+            names: &mut self.names,
+            open: &mut self.open,
+            found: &mut self.found,
         };
-        let mut found = vec![FieldValue::Missing; wanted.slots];
-        let mut content = Content { key: self.key, names: &mut Vec::new(), found: &mut found };
-        content.member("data_base64", value, Some(node))?;
-        for (slot, value) in found.into_iter().enumerate() {
-            if value != FieldValue::Missing {
-                self.found[slot] = value.into_owned();
-            }
-        }
+        let place = Place::Member(NameId::EVENT);
+        content.value(place, Some(node), 0).map_err(|fault| fault.in_member("data_base64"))?;
         Ok(())
     }
 }
 
-fn text(record: &[u8]) -> Result<&str, Box<Fault>> {
+/// Which of several faults is told: the walk meets them in the order of the text, but what is no JSON, or names a member
+/// of the event twice, is no event to find fault with.
+#[cold]
+fn first_fault(text: &str, met: Box<Fault>) -> Box<Fault> {
+    let mut names = Vec::new();
+    let opened = json::members(text, |name, _| {
+        names.push(name);
+        Ok(())
+    });
+    let fault = opened.and_then(|()| check_distinct(&mut names)).err().unwrap_or(met);
+    match fault.code {
+        fault::INVALID_JSON => json::explain(text, fault),
+        _ => fault,
+    }
+}
+
+/// The record, when it may be read at all.
+pub(super) fn text(record: &[u8]) -> Result<&str, Box<Fault>> {
     if record.len() > EVENT_BYTES_MAX {
         let reason = format!(
             "the event has {} bytes, more than the {EVENT_BYTES_MAX} allowed; send a reference instead of the payload",
@@ -192,28 +276,27 @@ fn text(record: &[u8]) -> Result<&str, Box<Fault>> {
 }
 
 impl<'r> Attributes<'r> {
-    fn take(&mut self, name: &str, value: &Value<'r>) -> Result<(), Box<Fault>> {
-        if matches!(value, Value::Null) && name != "data" {
-            return check_name(name);
-        }
-        match name {
-            "specversion" => self.specversion = is_supported(value)?,
-            "source" => self.source = Some(short_text(value)?),
-            "id" => self.id = Some(short_text(value)?),
-            "type" => self.event_type = Some(short_text(value)?),
-            "subject" => self.subject = Some(short_text(value)?),
-            "time" => self.time = Some(event_time(value)?),
-            "datacontenttype" => self.content_type = Some(content_type(value)?),
-            "dataschema" => drop(full_text(value)?),
-            "data" => self.has_data = true,
-            "data_base64" => self.data_base64 = Some(base64(value)?),
-            _ => check_extension(name, value)?,
+    fn take(&mut self, attribute: Attribute, value: Value<'r>) -> Result<(), Box<Fault>> {
+        match attribute {
+            Attribute::Misnamed => return Err(misnamed()),
+            Attribute::Data => self.has_data = true,
+            _ if matches!(value, Value::Null) => {}
+            Attribute::SpecVersion => self.specversion = is_supported(value)?,
+            Attribute::Source => self.source = Some(short_text(full_text(value)?)?),
+            Attribute::Id => self.id = Some(short_text(full_text(value)?)?),
+            Attribute::Type => self.event_type = Some(short_text(full_text(value)?)?),
+            Attribute::Subject => self.subject = Some(short_text(full_text(value)?)?),
+            Attribute::Time => self.time = Some(event_time(full_text(value)?)?),
+            Attribute::DataContentType => self.content_type = Some(content_type(value)?),
+            Attribute::DataSchema => drop(full_text(value)?),
+            Attribute::DataBase64 => self.data_base64 = Some(base64(value)?),
+            Attribute::Extension => check_extension(value)?,
         }
         Ok(())
     }
 
     fn media_type(&self) -> MediaType {
-        self.content_type.as_deref().map_or(MediaType::Json, media_type)
+        self.content_type.map_or(MediaType::Json, media_type)
     }
 
     /// What can only be judged when all members are known.
@@ -259,7 +342,7 @@ impl<'r> Attributes<'r> {
         if self.has_data && media_type != MediaType::Json {
             let reason = format!(
                 "the data is declared as `{}`; usage is metered from JSON (application/json or any +json type)",
-                fault::quoted(self.content_type.as_deref().unwrap_or_default())
+                fault::quoted(self.content_type.unwrap_or_default())
             );
             return Err(Fault::new(fault::UNSUPPORTED_CONTENT_TYPE, reason).in_member("datacontenttype"));
         }
@@ -271,7 +354,7 @@ fn missing(code: &'static str, name: &str, why: &str) -> Box<Fault> {
     Fault::new(code, format!("the attribute `{name}` is missing; {why}")).in_member(name)
 }
 
-fn is_supported(value: &Value<'_>) -> Result<bool, Box<Fault>> {
+fn is_supported(value: Value<'_>) -> Result<bool, Box<Fault>> {
     match full_text(value)? {
         "1.0" => Ok(true),
         other => Err(Fault::new(
@@ -282,18 +365,18 @@ fn is_supported(value: &Value<'_>) -> Result<bool, Box<Fault>> {
 }
 
 /// An attribute that becomes part of a key.
-fn short_text<'r>(value: &Value<'r>) -> Result<Cow<'r, str>, Box<Fault>> {
-    match value {
-        Value::Text(text) if text.len() > ATTRIBUTE_BYTES_MAX => Err(Fault::new(
+fn short_text<T: AsRef<str>>(text: T) -> Result<T, Box<Fault>> {
+    match text.as_ref().len() {
+        0 => Err(no_text()),
+        1..=ATTRIBUTE_BYTES_MAX => Ok(text),
+        bytes => Err(Fault::new(
             fault::INVALID_ATTRIBUTE,
-            format!("the attribute has {} bytes; at most {ATTRIBUTE_BYTES_MAX} are allowed", text.len()),
+            format!("the attribute has {bytes} bytes; at most {ATTRIBUTE_BYTES_MAX} are allowed"),
         )),
-        Value::Text(text) if !text.is_empty() => Ok(text.clone()),
-        _ => Err(no_text()),
     }
 }
 
-fn full_text<'v>(value: &'v Value<'_>) -> Result<&'v str, Box<Fault>> {
+fn full_text(value: Value<'_>) -> Result<&str, Box<Fault>> {
     match value {
         Value::Text(text) if !text.is_empty() => Ok(text),
         _ => Err(no_text()),
@@ -304,24 +387,23 @@ fn no_text() -> Box<Fault> {
     Fault::new(fault::INVALID_ATTRIBUTE, "the attribute is not a string with at least one character")
 }
 
-fn event_time(value: &Value<'_>) -> Result<EventTime, Box<Fault>> {
-    let text = full_text(value)?;
+fn event_time(text: &str) -> Result<EventTime, Box<Fault>> {
     EventTime::parse(text.as_bytes()).map_err(|error| {
         Fault::new(fault::INVALID_TIME, format!("the time `{}` is refused: {error}", fault::quoted(text)))
     })
 }
 
-fn content_type<'r>(value: &Value<'r>) -> Result<Cow<'r, str>, Box<Fault>> {
-    match (full_text(value)?, value) {
-        (text, Value::Text(owned)) if media_type(text) != MediaType::Malformed => Ok(owned.clone()),
-        (text, _) => Err(Fault::new(
+fn content_type(value: Value<'_>) -> Result<&str, Box<Fault>> {
+    match full_text(value)? {
+        text if media_type(text) != MediaType::Malformed => Ok(text),
+        text => Err(Fault::new(
             fault::INVALID_ATTRIBUTE,
             format!("`{}` is not a media type such as application/json", fault::quoted(text)),
         )),
     }
 }
 
-fn base64(value: &Value<'_>) -> Result<Vec<u8>, Box<Fault>> {
+fn base64(value: Value<'_>) -> Result<Vec<u8>, Box<Fault>> {
     let Value::Text(text) = value else {
         return Err(Fault::new(fault::INVALID_DATA, "data_base64 is not a string"));
     };
@@ -330,12 +412,11 @@ fn base64(value: &Value<'_>) -> Result<Vec<u8>, Box<Fault>> {
     })
 }
 
-fn check_extension(name: &str, value: &Value<'_>) -> Result<(), Box<Fault>> {
-    check_name(name)?;
+fn check_extension(value: Value<'_>) -> Result<(), Box<Fault>> {
     let allowed = match value {
-        Value::Text(_) | Value::Boolean(_) | Value::Null => true,
+        Value::Text(_) | Value::Escaped(_) | Value::Boolean(_) | Value::Null => true,
         Value::Number(text) => text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'),
-        Value::Array(_) | Value::Object(_) => false,
+        Value::Array | Value::Object => false,
     };
     if !allowed {
         let reason =
@@ -345,11 +426,7 @@ fn check_extension(name: &str, value: &Value<'_>) -> Result<(), Box<Fault>> {
     Ok(())
 }
 
-fn check_name(name: &str) -> Result<(), Box<Fault>> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    if name == "data_base64" || (!name.is_empty() && name.bytes().all(allowed)) {
-        return Ok(());
-    }
+fn misnamed() -> Box<Fault> {
     let reason = "an attribute's name has characters other than a-z and 0-9; put product fields into `data`";
-    Err(Fault::new(fault::INVALID_ATTRIBUTE_NAME, reason))
+    Fault::new(fault::INVALID_ATTRIBUTE_NAME, reason)
 }

@@ -1,9 +1,8 @@
-//! How is JSON read? One level at a time, borrowing from the record, with every number's text intact.
+//! How is JSON read? Once, from front to end, borrowing from the record, with every number's text intact.
 //!
-//! A container comes back as its text, unchecked but for its end, and is checked when the caller opens it: the caller
-//! opens every container, because all content is digested, and bounds the depth. So each level is passed over once more
-//! than the one above it, which the depth limit bounds too. Escapes in strings, and the words for what is wrong with a
-//! text, are left to `serde_json`, which also is the oracle in the tests: both accept the same texts.
+//! A container comes back as its opening bracket, and the caller asks for its entries one by one; the caller bounds the
+//! depth. Escapes in strings, and the words for what is wrong with a text, are left to `serde_json`, which also is the
+//! oracle in the tests: both accept the same texts.
 //!
 //! Why not a parser from a library: see `docs/adr/0005`.
 //!
@@ -15,23 +14,24 @@ use serde::de::IgnoredAny;
 
 use super::fault::{self, Fault};
 
-/// A value, opened one level.
-#[derive(Clone, Debug)]
+/// A value, or the opening bracket of one.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     Null,
     Boolean(bool),
     /// The number as written.
     Number(&'a str),
-    /// The string's content, escapes decoded.
-    Text(Cow<'a, str>),
-    /// To be opened with [`elements`].
-    Array(&'a str),
-    /// To be opened with [`members`].
-    Object(&'a str),
+    /// A string's content.
+    Text(&'a str),
+    /// A string as written, quotes included, for [`decoded`].
+    Escaped(&'a str),
+    Array,
+    Object,
 }
 
 /// Not JSON. What exactly is wrong is worked out by [`explain`], once, for the whole record.
-enum Invalid {
+#[derive(Debug)]
+pub(super) enum Invalid {
     Syntax,
     /// An escape that stands for no character: it shows only when the string is read.
     Escape(serde_json::Error),
@@ -51,7 +51,8 @@ fn not_json(error: &serde_json::Error) -> String {
     format!("not JSON as RFC 8259 defines it: {error}; send exactly one JSON object per event")
 }
 
-/// Calls `visit` for each member of the object that is the whole of `text`.
+/// Calls `visit` for each member of the object that is the whole of `text`. Containers among the values are passed over by
+/// their brackets only.
 ///
 /// # Errors
 /// What `visit` answers; [`fault::INVALID_JSON`] without words when `text` is no object.
@@ -59,51 +60,36 @@ pub(super) fn members<'a>(
     text: &'a str,
     mut visit: impl FnMut(Cow<'a, str>, Value<'a>) -> Result<(), Box<Fault>>,
 ) -> Result<(), Box<Fault>> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader::new(text);
     reader.expect(b'{')?;
-    if !reader.take(b'}') {
-        loop {
-            reader.skip_space();
-            let name = reader.string()?;
-            reader.expect(b':')?;
-            let value = reader.value().map_err(|invalid| Box::<Fault>::from(invalid).in_member(&name))?;
-            visit(name, value)?;
-            if !reader.take(b',') {
-                reader.expect(b'}')?;
-                break;
-            }
+    let mut more = reader.has_first(b'}');
+    while more {
+        let name = reader.name()?;
+        let in_member = |invalid| Box::<Fault>::from(invalid).in_member(&name);
+        let value = reader.value().map_err(in_member)?;
+        match value {
+            Value::Array | Value::Object => reader.skip_container()?,
+            Value::Escaped(text) => drop(decoded(text).map_err(in_member)?),
+            _ => {}
         }
+        visit(name, value)?;
+        more = reader.has_next(b'}')?;
     }
     Ok(reader.end()?)
 }
 
-/// Calls `visit` for each element of the array that is the whole of `text`.
+/// What an [`Value::Escaped`] stands for.
 ///
 /// # Errors
-/// As [`members`].
-pub(super) fn elements<'a>(
-    text: &'a str,
-    mut visit: impl FnMut(Value<'a>) -> Result<(), Box<Fault>>,
-) -> Result<(), Box<Fault>> {
-    let mut reader = Reader { text, at: 0 };
-    reader.expect(b'[')?;
-    if !reader.take(b']') {
-        for at in 0.. {
-            let value = reader.value().map_err(|invalid| Box::<Fault>::from(invalid).in_element(at))?;
-            visit(value)?;
-            if !reader.take(b',') {
-                reader.expect(b']')?;
-                break;
-            }
-        }
-    }
-    Ok(reader.end()?)
+/// [`Invalid::Escape`]
+#[cold]
+pub(super) fn decoded(text: &str) -> Result<String, Invalid> {
+    serde_json::from_str(text).map_err(Invalid::Escape)
 }
 
-/// One value that is the whole of `text`, checked to its depths.
-pub(super) fn whole(text: &str) -> Option<Value<'_>> {
-    serde_json::from_str::<IgnoredAny>(text).ok()?;
-    Reader { text, at: 0 }.value().ok()
+/// Whether the text is one JSON value, checked to its depths.
+pub(super) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// What is wrong with a record in which reading met `fault`: no JSON at all, no object, or just that.
@@ -117,12 +103,70 @@ pub(super) fn explain(text: &str, fault: Box<Fault>) -> Box<Fault> {
     }
 }
 
-struct Reader<'a> {
+/// A place in a text. Whoever meets an opening bracket asks [`Self::has_first`], and [`Self::has_next`] after each entry.
+pub(super) struct Reader<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Where it stands, for [`Self::go_back`].
+    pub fn place(&self) -> usize {
+        self.at
+    }
+
+    /// To a place where it stood.
+    pub fn go_back(&mut self, place: usize) {
+        self.at = place;
+    }
+
+    /// Whether the container that was just opened has an entry; passes `close` when it has none.
+    #[inline]
+    pub fn has_first(&mut self, close: u8) -> bool {
+        !self.take(close)
+    }
+
+    /// Whether another entry follows the one just read; passes `close` when there is none.
+    #[inline]
+    pub fn has_next(&mut self, close: u8) -> Result<bool, Invalid> {
+        if self.take(b',') { Ok(true) } else { self.expect(close).map(|()| false) }
+    }
+
+    /// A member's name and the colon.
+    pub fn name(&mut self) -> Result<Cow<'a, str>, Invalid> {
+        self.skip_space();
+        let name = match self.string()? {
+            Value::Escaped(text) => Cow::Owned(decoded(text)?),
+            Value::Text(text) => Cow::Borrowed(text),
+            _ => return Err(Invalid::Syntax),
+        };
+        self.expect(b':')?;
+        Ok(name)
+    }
+
+    /// Passes a member's name and the colon, when it is this one.
+    #[inline]
+    pub fn takes_name(&mut self, name: &WrittenName) -> bool {
+        self.skip_space();
+        let Some(next) = self.text.as_bytes().get(self.at..).and_then(|rest| rest.first_chunk()) else {
+            return false;
+        };
+        if (u128::from_le_bytes(*next) ^ name.bytes) & name.mask != 0 {
+            return false;
+        }
+        let place = self.at;
+        self.at += name.length;
+        let found = self.take(b':');
+        if !found {
+            self.at = place;
+        }
+        found
+    }
+
     #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
@@ -145,26 +189,33 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn expect(&mut self, byte: u8) -> Result<(), Invalid> {
+    pub fn expect(&mut self, byte: u8) -> Result<(), Invalid> {
         if self.take(byte) { Ok(()) } else { Err(Invalid::Syntax) }
     }
 
-    fn end(&mut self) -> Result<(), Invalid> {
+    pub fn end(&mut self) -> Result<(), Invalid> {
         self.skip_space();
         if self.at == self.text.len() { Ok(()) } else { Err(Invalid::Syntax) }
     }
 
-    fn value(&mut self) -> Result<Value<'a>, Invalid> {
+    #[inline]
+    pub fn value(&mut self) -> Result<Value<'a>, Invalid> {
         self.skip_space();
         match self.peek().ok_or(Invalid::Syntax)? {
-            b'"' => self.string().map(Value::Text),
-            b'{' => self.container().map(Value::Object),
-            b'[' => self.container().map(Value::Array),
+            b'"' => self.string(),
+            b'{' => Ok(self.bracket(Value::Object)),
+            b'[' => Ok(self.bracket(Value::Array)),
             b't' => self.word("true", Value::Boolean(true)),
             b'f' => self.word("false", Value::Boolean(false)),
             b'n' => self.word("null", Value::Null),
             _ => self.number().map(Value::Number),
         }
+    }
+
+    #[inline]
+    fn bracket(&mut self, value: Value<'a>) -> Value<'a> {
+        self.at += 1;
+        value
     }
 
     fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, Invalid> {
@@ -210,18 +261,18 @@ impl<'a> Reader<'a> {
         if self.at == start { Err(Invalid::Syntax) } else { Ok(self.at - start) }
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, Invalid> {
+    #[inline]
+    fn string(&mut self) -> Result<Value<'a>, Invalid> {
         let start = self.at;
         if !self.pass(b'"') {
             return Err(Invalid::Syntax);
         }
         self.at = special(self.text.as_bytes(), self.at);
-        if self.peek() == Some(b'"') {
-            self.at += 1;
-            return Ok(Cow::Borrowed(&self.text[start + 1..self.at - 1]));
+        if self.pass(b'"') {
+            return Ok(Value::Text(&self.text[start + 1..self.at - 1]));
         }
         self.skip_string_rest()?;
-        serde_json::from_str(&self.text[start..self.at]).map(Cow::Owned).map_err(Invalid::Escape)
+        Ok(Value::Escaped(&self.text[start..self.at]))
     }
 
     /// From inside a string to behind its end.
@@ -239,26 +290,43 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// From the bracket that opens a container to behind the one that closes it.
-    fn container(&mut self) -> Result<&'a str, Invalid> {
-        let (start, mut depth) = (self.at, 0_usize);
-        loop {
+    /// From behind the bracket that opens a container to behind the one that closes it.
+    fn skip_container(&mut self) -> Result<(), Invalid> {
+        let mut depth = 1_usize;
+        while depth > 0 {
             let byte = self.peek().ok_or(Invalid::Syntax)?;
             self.at += 1;
             match byte {
                 b'"' => self.skip_string_rest()?,
                 b'{' | b'[' => depth += 1,
-                b'}' | b']' => {
-                    depth -= 1;
-                    if depth == 0 {
-                        break;
-                    }
-                }
+                b'}' | b']' => depth -= 1,
                 _ => {}
             }
         }
-        // An escape may have skipped half a character of several bytes.
-        self.text.get(start..self.at).ok_or(Invalid::Syntax)
+        Ok(())
+    }
+}
+
+/// A member's name as it is written most: with its quotes, short enough to be compared as one word.
+pub(super) struct WrittenName {
+    bytes: u128,
+    mask: u128,
+    length: usize,
+}
+
+impl WrittenName {
+    /// `None` when the name is too long for that, or has characters that are escaped.
+    pub fn of(name: &str) -> Option<Self> {
+        let length = name.len() + 2;
+        if length > size_of::<u128>() || special(name.as_bytes(), 0) < name.len() {
+            return None;
+        }
+        let mut bytes = [0; size_of::<u128>()];
+        bytes[0] = b'"';
+        bytes[1..=name.len()].copy_from_slice(name.as_bytes());
+        bytes[length - 1] = b'"';
+        let mask = u128::MAX >> (u128::BITS as usize - 8 * length);
+        Some(Self { bytes: u128::from_le_bytes(bytes), mask, length })
     }
 }
 
@@ -268,13 +336,13 @@ impl<'a> Reader<'a> {
 fn special(bytes: &[u8], mut at: usize) -> usize {
     const LOW: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let is_zero = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
     while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*word);
-        let quote = is_zero(word ^ (LOW * b'"' as u64));
-        let backslash = is_zero(word ^ (LOW * b'\\' as u64));
-        let control = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
-        let marks = quote | backslash | control;
+        // A byte that goes below zero has its highest bit set; the bytes of characters beyond ASCII had it before.
+        let quote = (word ^ (LOW * b'"' as u64)).wrapping_sub(LOW);
+        let backslash = (word ^ (LOW * b'\\' as u64)).wrapping_sub(LOW);
+        let control = word.wrapping_sub(LOW * 0x20);
+        let marks = (quote | backslash | control) & !word & HIGH;
         if marks != 0 {
             return at + (marks.trailing_zeros() / 8) as usize;
         }
@@ -290,34 +358,27 @@ mod tests {
     use proptest::prelude::*;
 
     /// Reads to the depths, as the digest does.
-    fn is_valid(value: &Value<'_>) -> bool {
-        match value {
-            Value::Array(text) => {
-                let mut all = true;
-                elements(text, |value| {
-                    all &= is_valid(&value);
-                    Ok(())
-                })
-                .is_ok()
-                    && all
+    fn read(reader: &mut Reader<'_>) -> Result<(), Invalid> {
+        let close = match reader.value()? {
+            Value::Array => b']',
+            Value::Object => b'}',
+            Value::Escaped(text) => return decoded(text).map(drop),
+            _ => return Ok(()),
+        };
+        let mut more = reader.has_first(close);
+        while more {
+            if close == b'}' {
+                reader.name()?;
             }
-            Value::Object(text) => {
-                let mut all = true;
-                members(text, |_, value| {
-                    all &= is_valid(&value);
-                    Ok(())
-                })
-                .is_ok()
-                    && all
-            }
-            _ => true,
+            read(reader)?;
+            more = reader.has_next(close)?;
         }
+        Ok(())
     }
 
     fn accepts(text: &str) -> bool {
-        let mut reader = Reader { text, at: 0 };
-        let value = reader.value();
-        value.is_ok_and(|value| reader.end().is_ok() && is_valid(&value))
+        let mut reader = Reader::new(text);
+        read(&mut reader).and_then(|()| reader.end()).is_ok()
     }
 
     /// The oracle, escapes included. A number of any size is fine here.
@@ -360,6 +421,29 @@ mod tests {
             Ok(())
         })
         .expect("valid");
-        assert_eq!(seen, [r#""a" Number("1.50")"#, r#""b\n" Text("xA")"#, r#""c" Array("[ 1 , {} ]")"#]);
+        assert_eq!(seen, [r#""a" Number("1.50")"#, r#""b\n" Escaped("\"x\\u0041\"")"#, r#""c" Array"#]);
+    }
+
+    #[test]
+    fn an_expected_name_is_passed_with_its_colon_or_not_at_all() {
+        let long = "x".repeat(14);
+        for (name, text, rest) in [
+            ("id", r#" "id" : "some more text""#, Some(r#" "some more text""#)),
+            ("id", r#""id","some more text""#, None),
+            ("id", r#""idx":"some more text""#, None),
+            ("id", r#""i":"some more text""#, None),
+            ("id", r#""id":1"#, None),
+            ("", r#""":"some more text""#, Some(r#""some more text""#)),
+            (&long, &format!(r#""{long}":1"#), Some("1")),
+        ] {
+            let mut reader = Reader::new(text);
+            let written = WrittenName::of(name).expect("a short name");
+            let taken = reader.takes_name(&written);
+            assert_eq!(taken.then(|| &text[reader.place()..]), rest, "{text}");
+            assert!(taken || text[reader.place()..].starts_with('"'), "{text}");
+        }
+        for never in ["x".repeat(15).as_str(), "a\"b", "a\\b", "a\nb"] {
+            assert!(WrittenName::of(never).is_none(), "{never}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! How do bytes become events? Records of JSON CloudEvents in, one block of columns and the wanted values out.
 //!
 //! Reading order: `event` (what a usage event is), `content` (digest and extraction), `json` (the parser's seam),
-//! `number` (when two numbers are the same), `media_type`, `wanted` (which values), `fault` (why not).
+//! `names` (which members are expected), `number` (when two numbers are the same), `media_type`, `wanted` (which values), `fault` (why not).
 //!
 //! Keeps: decoding is total; every record becomes exactly one event or one rejection, in the order of the source.
 //! Common records cost no heap allocation of their own: names and strings are borrowed, buffers are used again.
@@ -13,6 +13,7 @@ mod event;
 pub mod fault;
 mod json;
 mod media_type;
+mod names;
 mod number;
 mod wanted;
 
@@ -22,12 +23,13 @@ mod tests;
 use std::hash::BuildHasher;
 use std::ops::Range;
 
+use bumpalo::Bump;
 use hashbrown::HashTable;
 use tidemark_core::batch::{EventBlock, Rejection, Route};
 use tidemark_core::identity::DeploymentKey;
 use tidemark_schemas::exception::EventRef;
 use tidemark_schemas::ids::TenantId;
-use tidemark_schemas::limits::EXCEPTION_PAYLOAD_BYTES_MAX;
+use tidemark_schemas::limits::{EVENT_BYTES_MAX, EXCEPTION_PAYLOAD_BYTES_MAX};
 use tidemark_schemas::time::ReceiveTime;
 
 use crate::field_value::FieldValue;
@@ -36,16 +38,10 @@ pub use event::{UsageAttributes, attributes};
 use fault::Fault;
 pub use wanted::{Wanted, WantedType};
 
-/// What a list of records says.
-#[derive(Debug)]
-pub struct Decoded<'r> {
-    /// Without measurements and refusals.
-    pub block: EventBlock,
-    /// `[WantedType::index]`
-    pub rows: Vec<Rows<'r>>,
-}
+/// Records whose values are taken together: their texts and values stay in the processor's cache from reading to measuring.
+const PIECE_RECORDS: usize = 2_048;
 
-/// The wanted values of the events of one type.
+/// The wanted values of events of one type.
 #[derive(Clone, Debug, Default)]
 pub struct Rows<'r> {
     /// Index of each row's event in the block, ascending.
@@ -66,32 +62,66 @@ pub struct Provenance<'p> {
 /// A record: its place in the source, from 1, and where it is in a text.
 pub type PlacedRecord = (u64, Range<u32>);
 
-/// Decodes records of a text. The block comes back without the text, which the values borrow.
+/// Decodes records of a text. The block comes back without the text, measurements and refusals. The wanted values go to
+/// `take`, for some of the events after another, as `[WantedType::index]`.
 ///
 /// # Panics
 /// When a range is not in the text.
 #[must_use]
-pub fn decode<'r>(
+pub fn decode(
     wanted: &Wanted,
     provenance: Provenance<'_>,
-    text: &'r [u8],
+    text: &[u8],
     records: &[PlacedRecord],
-) -> Decoded<'r> {
+    mut take: impl FnMut(&[Rows<'_>]),
+) -> EventBlock {
     let Provenance { key, tenant, origin, received_at } = provenance;
-    let mut reader = EventReader::new(key, wanted);
+    let decoded = Bump::new();
+    let mut reader = EventReader::new(key, wanted, &decoded);
     let mut blocks = BlockBuilder {
         block: EventBlock::with_capacity(tenant.clone(), origin.to_owned(), received_at, records.len()),
         rows: vec![Rows::default(); wanted.types()],
         routes: HashTable::new(),
         hashing: foldhash::fast::RandomState::default(),
     };
-    for (place, range) in records {
-        match reader.read(&text[range.start as usize..range.end as usize]) {
-            Ok(event) => blocks.event(key, *place, range, &event, &mut reader.found),
-            Err(fault) => blocks.rejection(*place, range, &fault),
+    for piece in records.chunks(PIECE_RECORDS) {
+        let texts = Texts::new(text, piece);
+        for (place, range) in piece {
+            match texts.of(range).and_then(|text| reader.read(text)) {
+                Ok(event) => blocks.event(key, *place, range, &event, &mut reader.found),
+                Err(fault) => blocks.rejection(*place, range, &fault),
+            }
+        }
+        take(&blocks.rows);
+        for rows in &mut blocks.rows {
+            rows.events.clear();
+            rows.values.clear();
         }
     }
-    Decoded { block: blocks.block, rows: blocks.rows }
+    blocks.block
+}
+
+/// The text around some records, read as UTF-8 once for all of them when it is.
+struct Texts<'r> {
+    all: &'r [u8],
+    start: usize,
+    checked: Option<&'r str>,
+}
+
+impl<'r> Texts<'r> {
+    fn new(all: &'r [u8], records: &[PlacedRecord]) -> Self {
+        let start = records.iter().map(|(_, range)| range.start).min().unwrap_or(0) as usize;
+        let end = records.iter().map(|(_, range)| range.end).max().unwrap_or(0) as usize;
+        Self { all, start, checked: std::str::from_utf8(&all[start..end]).ok() }
+    }
+
+    fn of(&self, range: &Range<u32>) -> Result<&'r str, Box<Fault>> {
+        let (start, end) = (range.start as usize, range.end as usize);
+        match self.checked.and_then(|text| text.get(start - self.start..end - self.start)) {
+            Some(text) if text.len() <= EVENT_BYTES_MAX => Ok(text),
+            _ => event::text(&self.all[start..end]),
+        }
+    }
 }
 
 /// Records one after another in one text.
@@ -145,9 +175,9 @@ impl<'r> BlockBuilder<'r> {
             rows.events.push(index);
             rows.values.append(found);
         }
-        let route = self.route(&event.event_type, &event.subject);
+        let route = self.route(event.event_type, event.subject);
         let block = &mut self.block;
-        block.identities.push(key.identity(block.tenant.as_str(), &event.source, &event.id));
+        block.identities.push(key.identity(block.tenant.as_str(), event.source, event.id));
         block.digests.push(event.digest);
         block.times.push(event.time);
         block.event_routes.push(route);

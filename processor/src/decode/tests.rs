@@ -3,8 +3,6 @@
 //! Sources: CloudEvents conformance `format/` (Apache-2.0) for events, JSONTestSuite (MIT, N. Seriot) for JSON. A few
 //! cases of each stand here; the whole suites run when `TIDEMARK_DATA` names a folder that holds them.
 
-use std::borrow::Cow;
-
 use proptest::prelude::*;
 use tidemark_core::identity::{ContentDigest, DeploymentKey};
 use tidemark_schemas::ids::TenantId;
@@ -20,15 +18,39 @@ fn tenant() -> TenantId {
     TenantId::new("acme").expect("a name")
 }
 
-fn decode_with(wanted: &Wanted, records: &[&[u8]]) -> Decoded<'static> {
+struct Decoded {
+    block: EventBlock,
+    /// `[WantedType::index]`
+    rows: Vec<Rows<'static>>,
+}
+
+fn decode_with(wanted: &Wanted, records: &[&[u8]]) -> Decoded {
     let tenant = tenant();
     let provenance =
         Provenance { key: &KEY, tenant: &tenant, origin: "test", received_at: ReceiveTime::from_micros(0) };
     let (text, records) = joined((1..).zip(records.iter().copied()));
-    // A test's few bytes, so that what is decoded may outlive them.
-    let mut decoded = decode(wanted, provenance, text.clone().leak(), &records);
-    decoded.block.text = text;
-    decoded
+    let mut rows = vec![Rows::default(); wanted.types()];
+    let mut block = decode(wanted, provenance, &text, &records, |found| {
+        for (rows, found) in rows.iter_mut().zip(found) {
+            rows.events.extend(&found.events);
+            rows.values.extend(found.values.iter().copied().map(kept));
+        }
+    });
+    block.text = text;
+    Decoded { block, rows }
+}
+
+/// A test's few bytes, so that what is decoded may outlive them.
+fn kept(value: FieldValue<'_>) -> FieldValue<'static> {
+    let keep = |text: &str| -> &'static str { text.to_owned().leak() };
+    match value {
+        FieldValue::Missing => FieldValue::Missing,
+        FieldValue::Null => FieldValue::Null,
+        FieldValue::Boolean(value) => FieldValue::Boolean(value),
+        FieldValue::Number(text) => FieldValue::Number(keep(text)),
+        FieldValue::Text(text) => FieldValue::Text(keep(text)),
+        FieldValue::Structure => FieldValue::Structure,
+    }
 }
 
 fn decode_all(records: &[&[u8]]) -> EventBlock {
@@ -234,8 +256,7 @@ fn wanted_values_are_found() {
     let decoded = decode_with(&wanted, &[other.as_bytes(), record.as_bytes()]);
     let rows = &decoded.rows[0];
     assert_eq!(rows.events, [1]);
-    let number = |text| FieldValue::Number(Cow::Borrowed(text));
-    let text = |text| FieldValue::Text(Cow::Borrowed(text));
+    let (number, text) = (FieldValue::Number, FieldValue::Text);
     let expected =
         [number("-0.10e1"), number("1.50"), FieldValue::Structure, text("acme"), text("eu"), text("a\nb")];
     assert_eq!(rows.values[..6], expected);
@@ -308,7 +329,7 @@ fn everything_else_is_content() {
             Provenance { key: &key, tenant: &tenant, origin: "", received_at: ReceiveTime::from_micros(0) };
         let event = event_with("");
         let records = [(1, 0..event.len() as u32)];
-        decode(&Wanted::default(), provenance, event.as_bytes(), &records).block.digests[0]
+        decode(&Wanted::default(), provenance, event.as_bytes(), &records, |_| {}).digests[0]
     };
     assert!(!digests.contains_key(&other_key.0), "the digest depends on the deployment's key");
 }

@@ -196,12 +196,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn number(text: &str) -> FieldValue<'_> {
-        FieldValue::Number(Cow::Borrowed(text))
+        FieldValue::Number(text)
     }
 
     #[test]
     fn what_is_no_exact_number_is_refused_by_kind() {
-        let text = |text: &'static str| FieldValue::Text(Cow::Borrowed(text));
+        let text = FieldValue::Text;
         for (value, expected) in [
             (
                 text("NaN"),

@@ -20,9 +20,6 @@ use super::expression::Expression;
 use super::field::{self, Column, Unfit};
 use super::plan::{MeterPlan, TypePlan, ValuePlan};
 
-/// Rows per Arrow batch: some hundred kilobytes of columns, which stay in the processor's cache.
-const ROWS_PER_BATCH: usize = 8_192;
-
 /// Keeps member hashes apart from identities (1) and from the digest's kinds (2 to 9).
 const MEMBER_NUMBER: u64 = 16;
 const MEMBER_TEXT: u64 = 17;
@@ -37,9 +34,11 @@ pub struct Measured {
     pub dimension_values: Vec<Vec<String>>,
     index: HashTable<u32>,
     hashing: foldhash::fast::RandomState,
+    /// How many measurements and refusals are in order already.
+    ordered: (usize, usize),
 }
 
-/// One value per selected row, or why there is none.
+/// One value per row, or why there is none.
 type Values = Vec<Result<i128, String>>;
 
 impl TypePlan {
@@ -51,11 +50,9 @@ impl TypePlan {
         key: &DeploymentKey,
         into: &mut Measured,
     ) {
-        for batch in rows.pieces(ROWS_PER_BATCH) {
-            for meter in &self.meters {
-                if meter.tenant.as_ref().is_none_or(|only| only == tenant) {
-                    meter.measure(&batch, key, into);
-                }
+        for meter in &self.meters {
+            if meter.tenant.as_ref().is_none_or(|only| only == tenant) {
+                meter.measure(&rows, key, into);
             }
         }
     }
@@ -63,15 +60,46 @@ impl TypePlan {
 
 impl MeterPlan {
     fn measure(&self, batch: &RowBatch<'_, '_>, key: &DeploymentKey, into: &mut Measured) {
-        let selected = self.selected(batch, into);
-        let values = self.values(batch, &selected, key);
+        let all: Vec<u32> = (0..).take(batch.events.len()).collect();
+        let rows = match &self.filter {
+            Some(filter) => self.passing(filter, batch, all, into),
+            None => all,
+        };
+        match &self.value {
+            ValuePlan::Occurrence => self.take(batch, &rows, rows.iter().map(|_| Ok(1)), into),
+            ValuePlan::Field { column, field_scale, scale } => {
+                let values = rows.iter().map(|&row| field_value(batch, row, column, *field_scale, *scale));
+                self.take(batch, &rows, values, into);
+            }
+            ValuePlan::Number { expression, scale } => {
+                self.take(batch, &rows, numbers(expression, batch, &rows, *scale), into);
+            }
+            ValuePlan::Member(expression) => {
+                let values = evaluated(expression, batch, &rows, |array, out| members(array, key, out));
+                self.take(batch, &rows, values, into);
+            }
+        }
+    }
+
+    /// One value for each of the rows.
+    fn take(
+        &self,
+        batch: &RowBatch<'_, '_>,
+        rows: &[u32],
+        values: impl IntoIterator<Item = Result<i128, String>>,
+        into: &mut Measured,
+    ) {
         let mut dimensions = Vec::with_capacity(self.dimensions.len());
-        for (&row, value) in selected.iter().zip(values) {
+        // Meters without dimensions have one tuple, which is looked up once.
+        let without = (self.dimensions.is_empty() && !rows.is_empty()).then(|| into.tuple(&[]));
+        for (&row, value) in rows.iter().zip(values) {
             let event = batch.events[row as usize];
-            let tuple = self.tuple(batch, row, &mut dimensions);
-            match value.and_then(|value| tuple.map(|()| value)) {
-                Ok(value) => {
-                    let dimensions = into.tuple(&dimensions);
+            let measured = value.and_then(|value| match without {
+                Some(tuple) => Ok((value, tuple)),
+                None => self.tuple(batch, row, &mut dimensions).map(|()| (value, into.tuple(&dimensions))),
+            });
+            match measured {
+                Ok((value, dimensions)) => {
                     into.measurements.push(Measurement { event, meter: self.index, dimensions, value });
                 }
                 Err(reason) => into.refusals.push(Refusal { event, meter: self.index, reason }),
@@ -79,12 +107,14 @@ impl MeterPlan {
         }
     }
 
-    /// The rows for which the filter is true.
-    fn selected(&self, batch: &RowBatch<'_, '_>, into: &mut Measured) -> Vec<u32> {
-        let all: Vec<u32> = (0..).take(batch.events.len()).collect();
-        let Some(filter) = &self.filter else {
-            return all;
-        };
+    /// Those of all rows for which the filter is true.
+    fn passing(
+        &self,
+        filter: &Expression,
+        batch: &RowBatch<'_, '_>,
+        all: Vec<u32>,
+        into: &mut Measured,
+    ) -> Vec<u32> {
         let (columns, mut unfit) = filter.columns_of(batch, &all);
         let mut passing = vec![false; all.len()];
         filter.evaluate(&columns, &mut |start, piece| match piece {
@@ -104,29 +134,6 @@ impl MeterPlan {
             into.refusals.push(Refusal { event: batch.events[row], meter: self.index, reason });
         }
         all.into_iter().filter(|&row| passing[row as usize]).collect()
-    }
-
-    fn values(&self, batch: &RowBatch<'_, '_>, rows: &[u32], key: &DeploymentKey) -> Values {
-        match &self.value {
-            ValuePlan::Occurrence => rows.iter().map(|_| Ok(1)).collect(),
-            ValuePlan::Field { column, field_scale, scale } => {
-                rows.iter().map(|&row| field_value(batch, row, column, *field_scale, *scale)).collect()
-            }
-            ValuePlan::Number { expression, scale } => evaluated(expression, batch, rows, |array, out| {
-                let from = decimal_scale(array);
-                let counts = array.as_primitive::<Decimal128Type>();
-                let in_scale = |count| {
-                    let scaled = field::rescaled(count, from, *scale);
-                    scaled.ok_or_else(|| beyond_scale("the value", count, from, *scale))
-                };
-                out.extend(
-                    (0..counts.len()).map(|at| counts.is_valid(at).then(|| in_scale(counts.value(at)))),
-                );
-            }),
-            ValuePlan::Member(expression) => {
-                evaluated(expression, batch, rows, |array, out| members(array, key, out))
-            }
-        }
     }
 
     /// The row's dimension values, in place.
@@ -210,6 +217,18 @@ fn evaluated(
     values
 }
 
+fn numbers(expression: &Expression, batch: &RowBatch<'_, '_>, rows: &[u32], scale: u32) -> Values {
+    evaluated(expression, batch, rows, |array, out| {
+        let from = decimal_scale(array);
+        let counts = array.as_primitive::<Decimal128Type>();
+        let in_scale = |count| {
+            let scaled = field::rescaled(count, from, scale);
+            scaled.ok_or_else(|| beyond_scale("the value", count, from, scale))
+        };
+        out.extend((0..counts.len()).map(|at| counts.is_valid(at).then(|| in_scale(counts.value(at)))));
+    })
+}
+
 fn decimal_scale(array: &ArrayRef) -> i32 {
     match array.data_type() {
         DataType::Decimal128(_, scale) => i32::from(*scale),
@@ -252,10 +271,19 @@ fn number_member(mut count: i128, mut scale: i32, key: &DeploymentKey) -> u128 {
 }
 
 impl Measured {
-    /// In the order the rules expect: by event, then meter. The parts are sorted runs, which merge cheaply.
+    /// With room for so many measurements.
+    #[must_use]
+    pub fn with_capacity(measurements: usize) -> Self {
+        Self { measurements: Vec::with_capacity(measurements), ..Self::default() }
+    }
+
+    /// In the order the rules expect: by event, then meter. To be called whenever all meters have measured some events;
+    /// those before stay as they are. The parts are sorted runs, which merge cheaply.
     pub fn put_in_order(&mut self) {
-        self.measurements.sort_by_key(|found| (found.event, found.meter));
-        self.refusals.sort_by_key(|found| (found.event, found.meter));
+        let Self { measurements, refusals, ordered, .. } = self;
+        measurements[ordered.0..].sort_by_key(|found| (found.event, found.meter));
+        refusals[ordered.1..].sort_by_key(|found| (found.event, found.meter));
+        *ordered = (measurements.len(), refusals.len());
     }
 
     fn tuple(&mut self, values: &[Cow<'_, str>]) -> u32 {

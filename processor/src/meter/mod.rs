@@ -36,16 +36,4 @@ impl<'b, 'r> RowBatch<'b, 'r> {
     fn value(&self, row: u32, slot: usize) -> &'b FieldValue<'r> {
         &self.values[row as usize * self.slots + slot]
     }
-
-    /// Consecutive pieces of at most `rows_max` rows.
-    fn pieces(self, rows_max: usize) -> impl Iterator<Item = RowBatch<'b, 'r>> {
-        (0..self.events.len()).step_by(rows_max).map(move |start| {
-            let end = self.events.len().min(start + rows_max);
-            RowBatch {
-                events: &self.events[start..end],
-                values: &self.values[start * self.slots..end * self.slots],
-                slots: self.slots,
-            }
-        })
-    }
 }

@@ -93,12 +93,12 @@ fn measured(meter: Meter) -> Vec<String> {
     let plan = &plans.types[0];
     let value = |name: &str, row: u32| match (name, row) {
         (_, 1) => Missing,
-        ("a", 0) => Number("2.25".into()),
-        ("b", 0) => Number("2.5".into()),
-        ("Name", 0) => Text("dé".into()),
+        ("a", 0) => Number("2.25"),
+        ("b", 0) => Number("2.5"),
+        ("Name", 0) => Text("dé"),
         ("paid", row) => Boolean(row == 0),
-        ("a" | "b", _) => Number("-1.5".into()),
-        _ => Text("".into()),
+        ("a" | "b", _) => Number("-1.5"),
+        _ => Text(""),
     };
     let values: Vec<_> = (0..3)
         .flat_map(|row| plan.paths.iter().map(move |path| value(&path[1], row)).collect::<Vec<_>>())

@@ -9,7 +9,7 @@ use std::path::Path;
 use tidemark_core::batch::EventBlock;
 use tidemark_core::resolve::{PlannedWindow, Resolved};
 use tidemark_core::settle::line_id_of;
-use tidemark_core::state::{Window, WindowKey};
+use tidemark_core::state::{Group, Window, WindowKey};
 use tidemark_core::step::evidence_digest;
 use tidemark_schemas::exception::{ExceptionKind, ExceptionStatus};
 use tidemark_schemas::ids::{MeterId, TenantId};
@@ -76,7 +76,8 @@ pub fn trace_event(
     let mut usage = Vec::new();
     for feed in resolved.feeds.iter().filter(|feed| counted(feed.meter)) {
         let window = &resolved.windows[feed.window as usize];
-        if let Some(traced) = traced_usage(store, preparer, &resolved, window)? {
+        let group = group_of(preparer, &block, &resolved, window);
+        if let Some(traced) = traced_usage(store, preparer, &group, window)? {
             usage.push(traced);
         }
     }
@@ -91,16 +92,19 @@ pub fn trace_event(
     }))
 }
 
+fn group_of(preparer: &Preparer, block: &EventBlock, resolved: &Resolved, window: &PlannedWindow) -> Group {
+    resolved.groups[window.group as usize].row(&preparer.terms, block)
+}
+
 fn traced_usage(
     store: &dyn KeyValue,
     preparer: &Preparer,
-    resolved: &Resolved,
+    group: &Group,
     planned: &PlannedWindow,
 ) -> Result<Option<TracedUsage>, StoreError> {
     let key = window_key(planned.key);
     let Some(bytes) = store.get(Keyspace::Window, &key)? else { return Ok(None) };
     let window: Window = decode_row(Keyspace::Window, &key, &bytes)?;
-    let group = &resolved.groups[planned.group as usize].row;
     let Some(meter) = preparer.terms.meter_named(&group.meter) else { return Ok(None) };
     let meter = preparer.terms.meter(meter);
     let mut traced = TracedUsage {
@@ -314,7 +318,7 @@ impl Search<'_> {
             let mut is_behind = false;
             for feed in feeds {
                 let window = &resolved.windows[feed.window as usize];
-                if self.is_wanted(&resolved, window)
+                if self.is_wanted(&group_of(self.preparer, &block, &resolved, window), window)
                     && self.is_counted(&block, at, counted_at_once, feed.meter)?
                 {
                     is_behind = true;
@@ -354,8 +358,7 @@ impl Search<'_> {
         Ok(!left_out_whole && !left_out(Some(meter_id(self.preparer, meter)))?)
     }
 
-    fn is_wanted(&self, resolved: &Resolved, window: &PlannedWindow) -> bool {
-        let group = &resolved.groups[window.group as usize].row;
+    fn is_wanted(&self, group: &Group, window: &PlannedWindow) -> bool {
         let terms = &self.preparer.terms;
         let Some(meter) = terms.meter_named(&group.meter) else { return false };
         let named: BTreeMap<_, _> =

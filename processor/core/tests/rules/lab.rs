@@ -220,7 +220,7 @@ impl Lab {
             let [time, subject, id, value] = words[..4] else { panic!("time subject id value: {words:?}") };
             let model = words.get(4).map_or("", |word| word.trim_start_matches("model="));
             block.identities.push(KEY.identity("t", "s", id));
-            block.digests.push(ContentDigest(KEY.hash_parts(99, words) as u64));
+            block.digests.push(ContentDigest(KEY.hash_parts(99, words.iter().copied()) as u64));
             block.times.push(at(time));
             block.event_routes.push(event as u32);
             block.routes.push(Route { event_type: "use".into(), subject: subject.into() });
@@ -230,7 +230,7 @@ impl Lab {
             for (at, meter) in self.terms.catalog.meters.iter().enumerate() {
                 let value = match meter.aggregation {
                     Aggregation::Count => 1,
-                    Aggregation::UniqueCount => KEY.hash_parts(98, &[value]) as i128,
+                    Aggregation::UniqueCount => KEY.hash_parts(98, [value]) as i128,
                     _ => number(value).to_scaled(meter.scale).expect("fits"),
                 };
                 block.measurements.push(Measurement {
