@@ -156,6 +156,14 @@ pub enum Keyspace {
     /// Key: rated sequence `u64`. Value: posting 16, entry number `u64`. Lifetime: that of the line.
     /// Absent: its amount is zero, so it is in none.
     RatedPosting,
+
+    /// Fingerprints of what is in [`Self::Identity`], from which the filter in memory is built (decision 7).
+    ///
+    /// Key: last commit of a spill `u64`, and for fingerprints segment 1. Value: at the bare number the spill's count `u64` and
+    /// newest forget day `u16`, little-endian; at a segment its fingerprints `u32` little-endian.
+    /// Lifetime: until the watermark of a durable commit is past the newest forget day.
+    /// Absent: no table was written then, or nothing of it is remembered. All absent: made again from the tables.
+    IdentityFilter,
 }
 
 /// How a key space is read and written, which is all that the tuning of its tables depends on.
@@ -168,12 +176,12 @@ pub enum Tuning {
     Log,
     /// Filled with whole sorted tables, read by random key, mostly absent: cheapest filters, merged tier by tier.
     SortedRuns,
-    /// Some megabytes at most: small buffers.
+    /// Some megabytes at most, or filled with tables: small buffers.
     Small,
 }
 
 impl Keyspace {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Meta,
         Self::Position,
         Self::Partition,
@@ -198,6 +206,7 @@ impl Keyspace {
         Self::Watched,
         Self::JournalIndex,
         Self::RatedPosting,
+        Self::IdentityFilter,
     ];
 
     /// The column family's name: on disk, so it never changes.
@@ -228,6 +237,7 @@ impl Keyspace {
             Self::Watched => "watched",
             Self::JournalIndex => "journal_index",
             Self::RatedPosting => "rated_posting",
+            Self::IdentityFilter => "identity_filter",
         }
     }
 
@@ -254,7 +264,8 @@ impl Keyspace {
             | Self::OpenPosting
             | Self::ArchiveFile
             | Self::Catalog
-            | Self::Watched => Tuning::Small,
+            | Self::Watched
+            | Self::IdentityFilter => Tuning::Small,
         }
     }
 
@@ -291,7 +302,7 @@ mod tests {
             Keyspace::ALL.map(Keyspace::name).join(" "),
             "meta position partition identity_log identity group window series timer open_posting summary rated \
              rated_index journal journal_member outbox receipt exception archive_block archive_file catalog watched \
-             journal_index rated_posting"
+             journal_index rated_posting identity_filter"
         );
     }
 }
