@@ -17,8 +17,9 @@
 //! being a member. So there is no order in which a crash forgets a committed identity or invents one. When the second
 //! memory is full too before the table is there, the commit waits for it: memory is bounded.
 //!
-//! A look-up asks the two memories, the newer one first, and then `identity_filter`; tables only about what that lets
-//! through: events that were sent again after long, and 0.2 % of the others.
+//! A look-up first asks `identity_filter`, which says of nearly all new events that they are new. What it lets through is
+//! looked up in the two memories, the newer one first, and then in the tables: events that were sent again, and 0.2 % of
+//! the new ones.
 //!
 //! Why not a row for each event: a put costs a memtable entry, its share of the log of writes and several merges of
 //! 26 random bytes; here it costs 26 bytes of an append and one sorted write.
@@ -37,7 +38,7 @@ use hashbrown::hash_table::Entry;
 use tidemark_core::identity::{ContentDigest, Identity, Remembered};
 
 use super::error::StoreError;
-use super::identity_filter::{IdentityFilter, delete_spill};
+use super::identity_filter::{IdentityFilter, Spilled, Spilling, delete_spill};
 use super::keyspace::Keyspace;
 use super::kv::{Store, WriteBatch};
 
@@ -100,14 +101,7 @@ struct Frozen {
     rows: Arc<HashTable<PackedRow>>,
     /// The last commit whose identities are in it.
     through: u64,
-    table: JoinHandle<Result<Written, StoreError>>,
-}
-
-/// A table that is there, and what is true since.
-struct Written {
-    filter: IdentityFilter,
-    /// Spills of which nothing is remembered.
-    forgotten: Vec<u64>,
+    table: JoinHandle<Result<Spilled, StoreError>>,
 }
 
 /// Rows that are not needed any more.
@@ -135,12 +129,14 @@ impl Identities {
         forget_before: ForgetBefore,
         recent_max: usize,
     ) -> Result<Self, StoreError> {
-        let filter = match IdentityFilter::load(&*store)? {
+        let filter = match IdentityFilter::load(&*store, recent_max)? {
             Some(filter) => filter,
-            None if store.scan(Keyspace::Identity, &[], None, 1)?.is_empty() => IdentityFilter::empty(),
+            None if store.scan(Keyspace::Identity, &[], None, 1)?.is_empty() => {
+                IdentityFilter::empty(recent_max)
+            }
             None => {
                 tracing::warn!("the filter of identities is missing and is made again from their tables");
-                IdentityFilter::made_from_tables(&*store)?
+                IdentityFilter::made_from_tables(&*store, recent_max)?
             }
         };
         let mut identities = Self {
@@ -167,7 +163,7 @@ impl Identities {
             from.push(0);
             for row in &rows {
                 let (commit, packed) = unpack_log_row(&row.key, &row.value)?;
-                packed.iter().for_each(|row| remember(&mut self.recent, *row));
+                packed.iter().for_each(|row| self.remember(*row));
                 self.recent_through = commit;
             }
         }
@@ -202,18 +198,31 @@ impl Identities {
             self.freeze();
         }
         for (identity, remembered) in new {
-            remember(&mut self.recent, pack(*identity, *remembered));
+            self.remember(pack(*identity, *remembered));
         }
         self.recent_through = commit;
         Ok(())
+    }
+
+    /// The last one wins: an identity that was forgotten by rule and came again is remembered anew.
+    fn remember(&mut self, row: PackedRow) {
+        let identity = key_of(&row);
+        self.filter.insert(Identity(identity));
+        let is_it = |other: &PackedRow| key_of(other) == identity;
+        match self.recent.entry(hash(identity), is_it, |other| hash(key_of(other))) {
+            Entry::Occupied(mut before) => *before.get_mut() = row,
+            Entry::Vacant(free) => {
+                free.insert(row);
+            }
+        }
     }
 
     fn freeze(&mut self) {
         let empty = self.spare.take().unwrap_or_else(|| HashTable::with_capacity(self.recent_max));
         let rows = Arc::new(std::mem::replace(&mut self.recent, empty));
         let (store, through, frozen) = (Arc::clone(&self.store), self.recent_through, Arc::clone(&rows));
-        let (filter, remembered_from) = (self.filter.clone(), self.forget_before.day());
-        let write = move || write_table(&*store, through, &frozen, filter, remembered_from);
+        let (spilling, remembered_from) = (self.filter.spilling(), self.forget_before.day());
+        let write = move || write_table(&*store, through, &frozen, spilling, remembered_from);
         let table = std::thread::Builder::new().name("identities".into()).spawn(write);
         let table = table.expect("the operating system can start one more thread");
         self.frozen = Some(Frozen { rows, through, table });
@@ -222,10 +231,9 @@ impl Identities {
     /// Waits for the table that is being written, if any, and takes it over.
     fn await_table(&mut self) -> Result<(), StoreError> {
         let Some(Frozen { rows, through, table }) = self.frozen.take() else { return Ok(()) };
-        let Written { filter, forgotten } =
-            table.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        self.filter = filter;
-        self.covered = Some(Covered { through, forgotten });
+        let mut spilled = table.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        self.covered = Some(Covered { through, forgotten: std::mem::take(&mut spilled.forgotten) });
+        self.filter.spilled(spilled, self.recent.iter().map(|row| Identity(key_of(row))));
         // One that was filled beyond its measure, after a crash, gives its memory back.
         self.spare = Arc::into_inner(rows).filter(|rows| rows.capacity() < 2 * self.recent_max);
         self.spare.iter_mut().for_each(HashTable::clear);
@@ -237,12 +245,16 @@ impl Identities {
     /// # Errors
     /// [`StoreError`] when a table cannot be read.
     pub fn look_up(&self, identities: &[Identity]) -> Result<Vec<Option<Remembered>>, StoreError> {
-        let mut found: Vec<_> = identities.iter().map(|identity| self.look_up_memory(*identity)).collect();
-        let asked = identities.iter().enumerate();
-        let wanted = asked.filter(|(at, identity)| self.filter.may_have(**identity) && found[*at].is_none());
-        // In ascending order, so that neighbours share a block of a table.
-        let mut wanted: Vec<(u128, usize)> = wanted.map(|(at, identity)| (identity.0, at)).collect();
+        let mut found = vec![None; identities.len()];
+        let mut wanted: Vec<(u128, usize)> = Vec::new();
+        for at in self.filter.probably_seen(identities) {
+            found[at] = self.look_up_memory(identities[at]);
+            if found[at].is_none() {
+                wanted.push((identities[at].0, at));
+            }
+        }
         if !wanted.is_empty() {
+            // In ascending order, so that neighbours share a block of a table.
             wanted.sort_unstable();
             self.look_up_tables(&wanted, &mut found)?;
         }
@@ -300,19 +312,19 @@ impl Drop for Identities {
     }
 }
 
-/// Makes the table. The filter learns of it first: nothing that is in a table may be missing there.
+/// Makes the table. Its fingerprints come first: nothing that is in a table may be missing there.
 fn write_table(
     store: &dyn Store,
     through: u64,
     frozen: &HashTable<PackedRow>,
-    mut filter: IdentityFilter,
+    spilling: Spilling,
     remembered_from: u16,
-) -> Result<Written, StoreError> {
+) -> Result<Spilled, StoreError> {
     let mut rows: Vec<PackedRow> = frozen.iter().copied().collect();
     rows.sort_unstable_by_key(key_of);
-    let forgotten = filter.add(store, through, &rows, remembered_from)?;
+    let spilled = spilling.write(store, through, &rows, remembered_from)?;
     store.ingest(Keyspace::Identity, &mut rows.iter().map(|row| row.split_at(KEY_BYTES)))?;
-    Ok(Written { filter, forgotten })
+    Ok(spilled)
 }
 
 /// Identities are keyed hashes already: hashing them again would only cost time.
@@ -326,17 +338,6 @@ pub(super) fn key_of(row: &PackedRow) -> u128 {
 
 pub(super) fn forget_day_of(row: &PackedRow) -> u16 {
     u16::from_le_bytes(*row.last_chunk().expect("a row has 26 bytes"))
-}
-
-/// The last one wins: an identity that was forgotten by rule and came again is remembered anew.
-fn remember(recent: &mut HashTable<PackedRow>, row: PackedRow) {
-    let identity = key_of(&row);
-    match recent.entry(hash(identity), |other| key_of(other) == identity, |other| hash(key_of(other))) {
-        Entry::Occupied(mut before) => *before.get_mut() = row,
-        Entry::Vacant(free) => {
-            free.insert(row);
-        }
-    }
 }
 
 pub(super) fn pack(identity: Identity, remembered: Remembered) -> PackedRow {

@@ -1,22 +1,18 @@
-//! Which identities are certainly in no table? One cache line of memory answers for nearly every identity that is in none.
+//! Which identities have certainly not been seen? One cache line of memory answers for nearly every new event.
 //!
 //! A blocked Bloom filter (Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007) over 40
 //! bits of each identity, which is a keyed hash already: 8 choose a segment, 32 are the fingerprint that chooses a block
 //! of 512 bits in it, and one bit in each of the block's eight words.
 //!
-//! A Bloom filter cannot grow, and nothing can be taken out of it. So fingerprints are kept on disk, 4 bytes each: one row
-//! for each segment and spill. A full segment is built anew, larger, from the spills that are still remembered; so bits
-//! of forgotten identities leave without any search for them. Segments have different headroom, so that they do not all
-//! become full at once: a spill builds a few, and memory has no peak at which everything is there twice.
+//! A Bloom filter cannot grow, and nothing can be taken out of it. So the fingerprints of what is in tables are kept on
+//! disk, 4 bytes each: one row for each segment and spill. A full segment is built anew, larger, from the spills that are
+//! still remembered; so bits of forgotten identities leave without any search for them. Segments have different headroom,
+//! so that they do not all become full at once: a spill builds a few, and memory has no peak at which everything is there
+//! twice. The thread that writes tables builds them; the committer's thread alone owns the filter and changes it.
 //!
 //! Keeps: every identity in a table is also in the rows of a spill here, or in the log of identities. A spill's rows are
 //! durable before its table is, and log rows go only after both. When rows are missing or damaged all the same, they are
-//! made again from the tables. Bits are set by one thread while another asks: what is being written is still answered
-//! from memory, so nothing depends on when a bit is seen.
-
-use std::iter::repeat_with;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+//! made again from the tables.
 
 use tidemark_core::identity::Identity;
 
@@ -30,22 +26,32 @@ const SPACE: Keyspace = Keyspace::IdentityFilter;
 /// Few enough to list in a first-level cache; at 100 million identities a segment has 700 kB and is built in cache.
 const SEGMENTS: usize = 256;
 
-/// A full segment: 0.4 % of absent identities are asked for in the tables. With headroom it is 14 bits on average, and 0.2 %.
+/// A full segment: 0.4 % of absent identities pass. With headroom it is 14 bits on average, and 0.2 %.
 const BITS_PER_IDENTITY_MIN: usize = 12;
 
 const WORDS: usize = 8;
 const BLOCK_BITS: usize = WORDS * 64;
 const FINGERPRINT_BYTES: usize = 4;
 
+/// Identities whose cache lines are asked for together: a processor waits for about twenty at once.
+const TOUCHED_AHEAD: usize = 32;
+
 /// Rows of tables read at a time when the filter is made again.
 const TABLE_ROWS_PER_READ: usize = 65_536;
 
-/// What is in tables, as of one spill. Clones share their bits.
-#[derive(Clone)]
+/// Everything in memory and in tables.
 pub(super) struct IdentityFilter {
     segments: Vec<Segment>,
+    spills: Spills,
+}
+
+/// What is in tables.
+#[derive(Clone)]
+struct Spills {
     /// In the order of their commits.
     spills: Vec<Spill>,
+    /// Room that a segment needs for what is not in tables: two memories, and no segment is built while they fill.
+    margin: usize,
 }
 
 /// Identities that became one table.
@@ -58,37 +64,49 @@ struct Spill {
     newest_forget_day: u16,
 }
 
-#[derive(Clone)]
 struct Segment {
-    blocks: Arc<[Block]>,
+    blocks: Vec<Block>,
     identities: usize,
 }
 
 /// One cache line, so that a look-up waits for memory once.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 #[repr(align(64))]
-struct Block([AtomicU64; WORDS]);
+struct Block([u64; WORDS]);
+
+/// What the thread that writes a table does for the filter.
+pub(super) struct Spilling {
+    spills: Spills,
+    full: Vec<usize>,
+}
+
+/// What it did.
+pub(super) struct Spilled {
+    spills: Spills,
+    built: Vec<(usize, Segment)>,
+    /// Spills that were dropped, because nothing of them is remembered: [`delete_spill`] may delete their rows.
+    pub(super) forgotten: Vec<u64>,
+}
 
 impl IdentityFilter {
-    /// Reads all fingerprints. `None`: they are damaged, or there are none.
+    /// For a store without tables, and two memories of so many identities.
+    pub(super) fn empty(recent_max: usize) -> Self {
+        let spills = Spills { spills: Vec::new(), margin: 2 * recent_max / SEGMENTS };
+        Self { segments: (0..SEGMENTS).map(|number| spills.segment(number, 0)).collect(), spills }
+    }
+
+    /// Reads the fingerprints of all that is in tables. `None`: they are damaged, or there are none.
     ///
     /// # Errors
     /// [`StoreError`] when a row cannot be read.
-    pub(super) fn load(store: &dyn Store) -> Result<Option<Self>, StoreError> {
+    pub(super) fn load(store: &dyn Store, recent_max: usize) -> Result<Option<Self>, StoreError> {
         let Some(spills) = read_spills(store)? else { return Ok(None) };
         let counted = spills.iter().fold(0, |sum: u64, spill| sum.saturating_add(spill.identities));
-        let mut filter = Self { spills, ..Self::empty() };
-        for number in 0..SEGMENTS {
-            filter.build_segment(store, number)?;
-        }
-        let built: usize = filter.segments.iter().map(|segment| segment.identities).sum();
-        Ok((built > 0 && built as u64 == counted).then_some(filter))
-    }
-
-    /// For a store without tables.
-    pub(super) fn empty() -> Self {
-        let segments = (0..SEGMENTS).map(|number| Segment::with_room_for(number, 0)).collect();
-        Self { segments, spills: Vec::new() }
+        let spills = Spills { spills, ..Self::empty(recent_max).spills };
+        let segments: Vec<_> =
+            (0..SEGMENTS).map(|number| spills.build_segment(store, number)).collect::<Result<_, _>>()?;
+        let built: usize = segments.iter().map(|segment| segment.identities).sum();
+        Ok((built > 0 && built as u64 == counted).then_some(Self { segments, spills }))
     }
 
     /// Reads every identity of every table and writes their fingerprints, as one spill: all of them or none, so that a
@@ -97,7 +115,7 @@ impl IdentityFilter {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub(super) fn made_from_tables(store: &dyn Store) -> Result<Self, StoreError> {
+    pub(super) fn made_from_tables(store: &dyn Store, recent_max: usize) -> Result<Self, StoreError> {
         let mut batch = WriteBatch::new();
         batch.delete_range(SPACE, &[], &spill_end(u64::MAX));
         store.commit(&batch)?;
@@ -124,25 +142,81 @@ impl IdentityFilter {
         let identities = fingerprints.iter().map(Vec::len).sum::<usize>() as u64;
         let spill = Spill { through: 0, identities, newest_forget_day };
         write_spill(store, spill, fingerprints.iter().map(Vec::as_slice))?;
-        let mut filter = Self { spills: vec![spill], ..Self::empty() };
-        for number in 0..SEGMENTS {
-            filter.build_segment(store, number)?;
-        }
-        Ok(filter)
+        let spills = Spills { spills: vec![spill], ..Self::empty(recent_max).spills };
+        let segments = (0..SEGMENTS).map(|number| spills.build_segment(store, number));
+        Ok(Self { segments: segments.collect::<Result<_, _>>()?, spills })
     }
 
-    /// Adds identities that are about to become a table, and makes them durable here. Answers the spills that were dropped
-    /// because nothing of them is remembered: their rows may be deleted with [`delete_spill`].
+    pub(super) fn insert(&mut self, identity: Identity) {
+        let (segment, fingerprint) = place_of(identity.0);
+        self.segments[segment].insert(fingerprint);
+    }
+
+    /// Where those are that have probably been seen, by place in `identities`. The others certainly have not.
+    pub(super) fn probably_seen(&self, identities: &[Identity]) -> Vec<usize> {
+        let mut probably = Vec::new();
+        for (chunk, identities) in identities.chunks(TOUCHED_AHEAD).enumerate() {
+            // Memory is asked for all of them before the first is needed.
+            let touched = identities.iter().fold(0, |touched, identity| {
+                let (block, _) = self.block_and_bits(*identity);
+                touched | block.0[0]
+            });
+            std::hint::black_box(touched);
+            let seen = identities.iter().enumerate().filter(|(_, identity)| {
+                let (block, bits) = self.block_and_bits(**identity);
+                block.has(bits)
+            });
+            probably.extend(seen.map(|(at, _)| chunk * TOUCHED_AHEAD + at));
+        }
+        probably
+    }
+
+    #[inline]
+    fn block_and_bits(&self, identity: Identity) -> (&Block, u64) {
+        let (segment, fingerprint) = place_of(identity.0);
+        let blocks = &self.segments[segment].blocks;
+        (&blocks[block_of(fingerprint, blocks.len())], bits_of(fingerprint))
+    }
+
+    /// Memory is full and becomes a table.
+    pub(super) fn spilling(&self) -> Spilling {
+        let full = (0..SEGMENTS).filter(|number| self.segments[*number].is_full(self.spills.margin));
+        Spilling { full: full.collect(), spills: self.spills.clone() }
+    }
+
+    /// The table is there. `recent`: what is in memory and was not in it.
+    pub(super) fn spilled(&mut self, spilled: Spilled, recent: impl Iterator<Item = Identity>) {
+        self.spills = spilled.spills;
+        let mut is_new = [false; SEGMENTS];
+        for (number, segment) in spilled.built {
+            self.segments[number] = segment;
+            is_new[number] = true;
+        }
+        if is_new.contains(&true) {
+            recent
+                .filter(|identity| is_new[place_of(identity.0).0])
+                .for_each(|identity| self.insert(identity));
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.segments.iter().map(|segment| size_of_val(&*segment.blocks)).sum()
+    }
+}
+
+impl Spilling {
+    /// Makes the fingerprints of identities durable that are about to become a table, and builds the segments that are
+    /// full.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub(super) fn add(
-        &mut self,
+    pub(super) fn write(
+        mut self,
         store: &dyn Store,
         through: u64,
         sorted: &[PackedRow],
         remembered_from: u16,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Spilled, StoreError> {
         let mut fingerprints: Vec<Vec<u32>> = vec![Vec::new(); SEGMENTS];
         for row in sorted {
             let (segment, fingerprint) = place_of(key_of(row));
@@ -151,84 +225,64 @@ impl IdentityFilter {
         let newest_forget_day = sorted.iter().map(forget_day_of).max().unwrap_or(0);
         let spill = Spill { through, identities: sorted.len() as u64, newest_forget_day };
         write_spill(store, spill, fingerprints.iter().map(Vec::as_slice))?;
-        let forgotten = |spill: &Spill| spill.newest_forget_day < remembered_from;
-        let dropped =
-            self.spills.extract_if(.., |spill| forgotten(spill)).map(|spill| spill.through).collect();
+        let spills = &mut self.spills.spills;
+        let forgotten = spills.extract_if(.., |spill| spill.newest_forget_day < remembered_from);
+        let forgotten = forgotten.map(|spill| spill.through).collect();
         // A crash before the table was there leaves a spill of the same commits.
-        self.spills.retain(|other| other.through != through);
-        self.spills.push(spill);
-        for (number, fingerprints) in fingerprints.iter().enumerate() {
-            let segment = &mut self.segments[number];
-            if segment.has_room_for(fingerprints.len()) {
-                segment.insert(fingerprints.iter().copied());
-            } else {
-                self.build_segment(store, number)?;
-            }
-        }
-        Ok(dropped)
+        spills.retain(|other| other.through != through);
+        spills.push(spill);
+        let built =
+            self.full.into_iter().map(|number| Ok((number, self.spills.build_segment(store, number)?)));
+        let built = built.collect::<Result<_, StoreError>>()?;
+        Ok(Spilled { built, spills: self.spills, forgotten })
     }
+}
 
-    fn build_segment(&mut self, store: &dyn Store, number: usize) -> Result<(), StoreError> {
+impl Spills {
+    fn build_segment(&self, store: &dyn Store, number: usize) -> Result<Segment, StoreError> {
         let keys: Vec<_> = self.spills.iter().map(|spill| row_key(spill.through, number)).collect();
         let keys: Vec<&[u8]> = keys.iter().map(<[u8; 9]>::as_slice).collect();
         // A spill without identities in this segment has no row for it.
         let rows: Vec<_> = store.multi_get(SPACE, &keys)?.into_iter().flatten().collect();
         let identities = rows.iter().map(|row| row.len() / FINGERPRINT_BYTES).sum();
-        let mut segment = Segment::with_room_for(number, identities);
-        rows.iter().for_each(|row| segment.insert(fingerprints_in(row)));
-        self.segments[number] = segment;
-        Ok(())
+        let mut segment = self.segment(number, identities);
+        for fingerprint in rows.iter().flat_map(|row| fingerprints_in(row)) {
+            segment.insert(fingerprint);
+        }
+        Ok(segment)
     }
 
-    /// `false`: it is in no table. `true`: it probably is.
-    ///
-    /// Without a branch, so that the processor fetches the cache lines of many identities at once.
-    #[inline]
-    pub(super) fn may_have(&self, identity: Identity) -> bool {
-        let (segment, fingerprint) = place_of(identity.0);
-        let blocks = &self.segments[segment].blocks;
-        blocks[block_of(fingerprint, blocks.len())].has(bits_of(fingerprint))
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.segments.iter().map(|segment| size_of_val(&*segment.blocks)).sum()
+    /// Between an eighth and three eighths of headroom, by number.
+    fn segment(&self, number: usize, identities: usize) -> Segment {
+        let identities = identities + self.margin;
+        let room = identities + identities / 8 + identities * number / (4 * SEGMENTS);
+        let blocks = (room * BITS_PER_IDENTITY_MIN).div_ceil(BLOCK_BITS).max(1);
+        Segment { blocks: vec![Block::default(); blocks], identities: 0 }
     }
 }
 
 impl Segment {
-    /// Between an eighth and three eighths of headroom, by number.
-    fn with_room_for(number: usize, identities: usize) -> Self {
-        let room = identities + identities / 8 + identities * number / (4 * SEGMENTS);
-        let blocks = (room * BITS_PER_IDENTITY_MIN).div_ceil(BLOCK_BITS).max(1);
-        Self { blocks: repeat_with(Block::default).take(blocks).collect(), identities: 0 }
+    fn is_full(&self, margin: usize) -> bool {
+        (self.identities + margin) * BITS_PER_IDENTITY_MIN > self.blocks.len() * BLOCK_BITS
     }
 
-    fn has_room_for(&self, more: usize) -> bool {
-        (self.identities + more) * BITS_PER_IDENTITY_MIN <= self.blocks.len() * BLOCK_BITS
-    }
-
-    /// Only one thread may insert.
-    fn insert(&mut self, fingerprints: impl Iterator<Item = u32>) {
-        for fingerprint in fingerprints {
-            self.blocks[block_of(fingerprint, self.blocks.len())].insert(bits_of(fingerprint));
-            self.identities += 1;
-        }
+    fn insert(&mut self, fingerprint: u32) {
+        let block = block_of(fingerprint, self.blocks.len());
+        self.blocks[block].insert(bits_of(fingerprint));
+        self.identities += 1;
     }
 }
 
 impl Block {
+    /// Without a branch, so that the processor goes on to the next identity while it waits for this one's memory.
     #[inline]
     fn has(&self, bits: u64) -> bool {
         let words = self.0.iter().enumerate();
-        words.fold(0, |missing, (at, word)| missing | (!word.load(Relaxed) & bit(bits, at))) == 0
+        words.fold(0, |missing, (at, word)| missing | (!word & bit(bits, at))) == 0
     }
 
-    #[inline]
-    fn insert(&self, bits: u64) {
-        for (at, word) in self.0.iter().enumerate() {
-            // No other thread writes, and an atomic `or` costs twenty times as much.
-            word.store(word.load(Relaxed) | bit(bits, at), Relaxed);
-        }
+    fn insert(&mut self, bits: u64) {
+        self.0.iter_mut().enumerate().for_each(|(at, word)| *word |= bit(bits, at));
     }
 }
 

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::Memory;
 use super::super::identities::pack;
+use super::super::{KeyValue, Memory};
 use super::*;
 use tidemark_core::identity::{ContentDigest, Remembered};
 
@@ -25,30 +25,41 @@ fn rows(numbers: std::ops::Range<u64>, forget_day: u16) -> Vec<PackedRow> {
     rows
 }
 
-/// A filter of so many identities that came in spills of this size.
-fn filled(store: &Memory, identities: u64, spill: u64) -> IdentityFilter {
-    let mut filter = IdentityFilter::empty();
-    for through in 0..identities.div_ceil(spill) {
-        let numbers = through * spill..identities.min((through + 1) * spill);
-        filter.add(store, through + 1, &rows(numbers, 9), 0).expect("memory");
-    }
-    filter
+/// Seen, spilled and taken over; the spills that were dropped.
+fn spill(
+    store: &Memory,
+    filter: &mut IdentityFilter,
+    through: u64,
+    numbers: std::ops::Range<u64>,
+    (forget_day, remembered_from): (u16, u16),
+) -> Vec<u64> {
+    numbers.clone().for_each(|n| filter.insert(identity(n)));
+    let rows = rows(numbers, forget_day);
+    let spilled = filter.spilling().write(store, through, &rows, remembered_from).expect("memory");
+    let forgotten = spilled.forgotten.clone();
+    filter.spilled(spilled, std::iter::empty());
+    forgotten
+}
+
+fn count(filter: &IdentityFilter, numbers: std::ops::Range<u64>) -> usize {
+    filter.probably_seen(&numbers.map(identity).collect::<Vec<_>>()).len()
 }
 
 #[test]
-fn one_absent_identity_in_two_hundred_is_asked_for_at_two_bytes_each() {
-    for (identities, spill) in [(100_000, 10_000), (250_000, 60_000), (1_000_000, 60_000)] {
+fn one_absent_identity_in_two_hundred_passes_at_two_bytes_each() {
+    for (identities, size) in [(100_000, 1_000), (250_000, 5_000), (1_000_000, 10_000)] {
         let store = Memory::new();
-        let filter = filled(&store, identities, spill);
-        for (filter, when) in
-            [(&filter, "grown"), (&IdentityFilter::load(&store).expect("memory").expect("whole"), "read")]
-        {
-            assert!((0..identities).all(|n| filter.may_have(identity(n))), "it never misses one");
-            let asked =
-                (identities..identities + 1_000_000).filter(|n| filter.may_have(identity(*n))).count();
-            assert!(asked < 5_000, "{asked} of a million absent ones of {identities} {when}");
+        let mut grown = IdentityFilter::empty(size as usize);
+        for through in 0..identities / size {
+            spill(&store, &mut grown, through + 1, through * size..(through + 1) * size, (9, 0));
+        }
+        let read = IdentityFilter::load(&store, size as usize).expect("memory").expect("whole");
+        for (filter, when) in [(grown, "grown"), (read, "read")] {
+            assert_eq!(count(&filter, 0..identities), identities as usize, "it never misses one");
+            let passed = count(&filter, identities..identities + 1_000_000);
+            assert!(passed < 5_000, "{passed} of a million absent ones beside {identities}, {when}");
             let bytes = filter.memory_bytes();
-            assert!(bytes as u64 <= 2 * identities, "{bytes} for {identities} {when}");
+            assert!(bytes as u64 <= 2 * identities, "{bytes} for {identities}, {when}");
         }
     }
 }
@@ -56,46 +67,52 @@ fn one_absent_identity_in_two_hundred_is_asked_for_at_two_bytes_each() {
 #[test]
 fn a_steady_stream_takes_no_more_memory_than_what_is_remembered() {
     let store = Memory::new();
-    let mut filter = IdentityFilter::empty();
+    let mut filter = IdentityFilter::empty(10_000);
     let mut peak = [0; 2];
     for day in 1..=120_u16 {
         let from = u64::from(day) * 10_000;
-        let dropped =
-            filter.add(&store, u64::from(day), &rows(from..from + 10_000, day), day.saturating_sub(9));
-        assert_eq!(dropped.expect("memory").len(), usize::from(day > 10), "day {day}");
+        let days = (day, day.saturating_sub(9));
+        let dropped = spill(&store, &mut filter, u64::from(day), from..from + 10_000, days);
+        assert_eq!(dropped.len(), usize::from(day > 10), "day {day}");
         peak[usize::from(day > 30)] = filter.memory_bytes().max(peak[usize::from(day > 30)]);
     }
     assert!(peak[1] <= peak[0] * 11 / 10, "{peak:?}");
-    assert!((1_110_000..1_210_000).all(|n| filter.may_have(identity(n))));
-    let forgotten = (10_000..1_010_000).filter(|n| filter.may_have(identity(*n))).count();
+    assert_eq!(count(&filter, 1_110_000..1_210_000), 100_000);
+    let forgotten = count(&filter, 10_000..1_010_000);
     assert!(forgotten < 60_000, "bits of {forgotten} forgotten identities did not leave");
 }
 
 proptest! {
     #[test]
     fn what_is_remembered_is_never_missed(
-        spills in prop::collection::vec((0..700_u64, 0..20_u16), 1..25),
+        spills in prop::collection::vec((0..700_u64, 0..20_u16, 0..200_u64), 1..25),
         reload in 0..25_usize,
     ) {
         let store = Memory::new();
-        let mut filter = IdentityFilter::empty();
+        let mut filter = IdentityFilter::empty(10);
         let (mut from, mut today, mut added) = (0, 0, Vec::new());
-        for (at, (count, day)) in spills.into_iter().enumerate() {
+        for (at, (size, day, meanwhile)) in spills.into_iter().enumerate() {
             if at == reload {
-                filter = IdentityFilter::load(&store).expect("memory").unwrap_or_else(IdentityFilter::empty);
+                let read = IdentityFilter::load(&store, 10).expect("memory");
+                filter = read.unwrap_or_else(|| IdentityFilter::empty(10));
             }
             today = today.max(day / 2);
-            let numbers = from..from + count;
-            let through = at as u64 + 1;
-            let dropped = filter.add(&store, through, &rows(numbers.clone(), day), today).expect("memory");
+            let numbers = from..from + size;
+            let recent = from + size..from + size + meanwhile;
+            numbers.clone().for_each(|n| filter.insert(identity(n)));
+            let spilling = filter.spilling();
+            recent.clone().for_each(|n| filter.insert(identity(n)));
+            let spilled = spilling.write(&store, at as u64 + 1, &rows(numbers.clone(), day), today);
+            let spilled = spilled.expect("memory");
             let mut batch = WriteBatch::new();
-            dropped.iter().for_each(|through| delete_spill(&mut batch, *through));
+            spilled.forgotten.iter().for_each(|through| delete_spill(&mut batch, *through));
             store.commit(&batch).expect("memory");
+            filter.spilled(spilled, recent.clone().map(identity));
             added.push((numbers, day));
-            from += count;
-            let remembered = added.iter().filter(|(_, day)| *day >= today);
-            for n in remembered.flat_map(|(numbers, _)| numbers.clone()) {
-                prop_assert!(filter.may_have(identity(n)), "{}", n);
+            from += size;
+            prop_assert_eq!(count(&filter, recent.clone()) as u64, recent.end - recent.start);
+            for (numbers, _) in added.iter().filter(|(_, day)| *day >= today) {
+                prop_assert_eq!(count(&filter, numbers.clone()) as u64, numbers.end - numbers.start);
             }
         }
     }
@@ -109,9 +126,9 @@ fn stored_bytes_stay() {
         pack(Identity(first << 88 | 0x77), Remembered { digest: ContentDigest(0), forget_day: 0x99aa })
     };
     let spill = [one(0x01_1122_3344), one(0x01_5566_7788), one(0xff_0000_0001)];
-    IdentityFilter::empty().add(&store, 0x0203, &spill, 0).expect("memory");
+    IdentityFilter::empty(0).spilling().write(&store, 0x0203, &spill, 0).expect("memory");
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let rows = super::super::KeyValue::scan(&store, SPACE, b"", None, 10).expect("memory");
+    let rows = store.scan(SPACE, b"", None, 10).expect("memory");
     let rows: Vec<_> = rows.iter().map(|row| format!("{} {}", hex(&row.key), hex(&row.value))).collect();
     assert_eq!(
         rows,
