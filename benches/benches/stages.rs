@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::value::RawValue;
 use tidemark::partition::{Options, Partition};
-use tidemark::store::{ForgetBefore, Identities, Memory, Store, WriteBatch};
+use tidemark::store::{ForgetBefore, Identities, KeyValue, Keyspace, Memory, Rocks, Settings, Store};
 use tidemark_benches::{block, catalog, preparer};
 use tidemark_core::identity::{ContentDigest, DeploymentKey, Identity, Remembered};
 use tidemark_core::resolve::resolve;
@@ -63,20 +63,39 @@ fn resolving(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Looking identities up that are not there, with a million remembered in memory.
+/// Looking identities up that are not there, with a few million remembered: in tables on disk, and before the first table.
+/// Beside it what it would cost to ask the tables.
 fn identity(criterion: &mut Criterion) {
-    let store: Arc<dyn Store> = Arc::new(Memory::default());
-    let mut identities = Identities::open(store, ForgetBefore::default()).expect("an empty store");
+    const COMMIT: u64 = 20_000;
     let spread =
         |number: u64| Identity(u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
     let remembered = Remembered { digest: ContentDigest(1), forget_day: 30_000 };
-    let known: Vec<_> = (0..1_000_000).map(|number| (spread(number), remembered)).collect();
-    identities.stage(&mut WriteBatch::new(), 1, &known);
-    identities.committed(1, &known).expect("memory");
-    let asked: Vec<_> = (1_000_000..1_000_000 + EVENTS).map(spread).collect();
+    let filled = |store: Arc<dyn Store>, commits: u64| {
+        let mut identities = Identities::open(store, ForgetBefore::default()).expect("an empty store");
+        for commit in 1..=commits {
+            let numbers = (commit - 1) * COMMIT..commit * COMMIT;
+            let new: Vec<_> = numbers.map(|number| (spread(number), remembered)).collect();
+            identities.committed(commit, &new).expect("the disk works");
+        }
+        identities
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let rocks = Arc::new(Rocks::open(folder.path(), &Settings::default()).expect("a new store"));
+    let on_disk = filled(Arc::clone(&rocks) as Arc<dyn Store>, 250);
+    let in_memory = filled(Arc::new(Memory::default()), 40);
+    let asked: Vec<_> = (1_000_000_000..1_000_000_000 + EVENTS).map(spread).collect();
+    let mut keys: Vec<_> = asked.iter().map(|identity| identity.0.to_be_bytes()).collect();
+    keys.sort_unstable();
+    let keys: Vec<&[u8]> = keys.iter().map(<[u8; 16]>::as_slice).collect();
     let mut group = criterion.benchmark_group("identity");
     group.throughput(Throughput::Elements(EVENTS));
-    group.bench_function("look up", |bencher| bencher.iter(|| identities.look_up(&asked).expect("memory")));
+    for (name, identities) in [("look up, all in memory", &in_memory), ("look up, tables on disk", &on_disk)]
+    {
+        group.bench_function(name, |bencher| bencher.iter(|| identities.look_up(&asked).expect("readable")));
+    }
+    group.bench_function("the tables asked instead", |bencher| {
+        bencher.iter(|| rocks.multi_get(Keyspace::Identity, &keys).expect("readable"));
+    });
     group.finish();
 }
 

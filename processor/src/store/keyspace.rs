@@ -145,6 +145,14 @@ pub enum Keyspace {
     /// Key: record id, or posting 16 and number `u64`. Value: the entry's sequence `u64`.
     /// Lifetime: that of the entry. Absent: it was not cut.
     JournalIndex,
+
+    /// Fingerprints of what is in [`Self::Identity`], from which the filter in memory is built (decision 7).
+    ///
+    /// Key: last commit of a spill `u64`, and for fingerprints segment 1. Value: at the bare number the spill's count `u64` and
+    /// newest forget day `u16`, little-endian; at a segment its fingerprints `u32` little-endian.
+    /// Lifetime: until the watermark of a durable commit is past the newest forget day.
+    /// Absent: no table was written then, or nothing of it is remembered. All absent: made again from the tables.
+    IdentityFilter,
 }
 
 /// How a key space is read and written, which is all that the tuning of its tables depends on.
@@ -157,12 +165,12 @@ pub enum Tuning {
     Log,
     /// Filled with whole sorted tables, read by random key, mostly absent: cheapest filters, merged tier by tier.
     SortedRuns,
-    /// Some megabytes at most: small buffers.
+    /// Some megabytes at most, or filled with tables: small buffers.
     Small,
 }
 
 impl Keyspace {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Meta,
         Self::Position,
         Self::Partition,
@@ -185,6 +193,7 @@ impl Keyspace {
         Self::Catalog,
         Self::Watched,
         Self::JournalIndex,
+        Self::IdentityFilter,
     ];
 
     /// The column family's name: on disk, so it never changes.
@@ -213,6 +222,7 @@ impl Keyspace {
             Self::Catalog => "catalog",
             Self::Watched => "watched",
             Self::JournalIndex => "journal_index",
+            Self::IdentityFilter => "identity_filter",
         }
     }
 
@@ -237,7 +247,8 @@ impl Keyspace {
             | Self::OpenPosting
             | Self::ArchiveFile
             | Self::Catalog
-            | Self::Watched => Tuning::Small,
+            | Self::Watched
+            | Self::IdentityFilter => Tuning::Small,
         }
     }
 
@@ -273,7 +284,8 @@ mod tests {
         assert_eq!(
             Keyspace::ALL.map(Keyspace::name).join(" "),
             "meta position partition identity_log identity group window series timer open_posting rated rated_index \
-             journal journal_member outbox receipt exception archive_block archive_file catalog watched journal_index"
+             journal journal_member outbox receipt exception archive_block archive_file catalog watched \
+             journal_index identity_filter"
         );
     }
 }

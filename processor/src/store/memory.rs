@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::error::StoreError;
 use super::keyspace::Keyspace;
@@ -17,6 +17,8 @@ use super::kv::{Change, KeyValue, Row, SortedRows, Store, WriteBatch};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 type Spaces = [Rows; Keyspace::ALL.len()];
+
+const UNPOISONED: &str = "no code panics while it holds this lock";
 
 /// How the disk fails. Either way the caller sees an error and the store is poisoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub enum Fault {
 #[derive(Debug, Default)]
 pub struct Memory {
     state: Mutex<State>,
+    /// An ingest may go on, or has ended.
+    ingests: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +46,9 @@ struct State {
     writes: u64,
     planned: Option<(u64, Fault)>,
     poison: Option<String>,
+    /// How many ingests may go on. `None`: all.
+    ingests_permitted: Option<u64>,
+    ingests_ended: u64,
 }
 
 impl Memory {
@@ -68,6 +75,26 @@ impl Memory {
         self.state().durable = None;
     }
 
+    /// From now on each ingest waits for [`Self::pass_ingest`].
+    pub fn hold_ingests(&self) {
+        self.state().ingests_permitted = Some(0);
+    }
+
+    /// Lets the ingest that waits, or the next one, go on, and waits until it has ended. For one that never comes, for ever.
+    pub fn pass_ingest(&self) {
+        let mut state = self.state();
+        let ended = state.ingests_ended + 1;
+        state.ingests_permitted = state.ingests_permitted.map(|permitted| permitted + 1);
+        self.ingests.notify_all();
+        drop(self.ingests.wait_while(state, |state| state.ingests_ended < ended).expect(UNPOISONED));
+    }
+
+    /// Ingests do not wait any more.
+    pub fn release_ingests(&self) {
+        self.state().ingests_permitted = None;
+        self.ingests.notify_all();
+    }
+
     /// Commits and ingests so far, failed ones included.
     #[must_use]
     pub fn writes(&self) -> u64 {
@@ -79,11 +106,15 @@ impl Memory {
     pub fn crash(&self) -> Self {
         let state = self.state();
         let live = state.durable.as_deref().unwrap_or(&state.live).clone();
-        Self { state: Mutex::new(State { live, ..State::default() }) }
+        Self::of(live)
+    }
+
+    fn of(live: Spaces) -> Self {
+        Self { state: Mutex::new(State { live, ..State::default() }), ingests: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no code panics while it holds this lock")
+        self.state.lock().expect(UNPOISONED)
     }
 
     /// Applies one change to all rows, or the fault planned for it.
@@ -170,8 +201,7 @@ impl KeyValue for Memory {
 
 impl Store for Memory {
     fn snapshot(&self) -> Box<dyn KeyValue + '_> {
-        let live = self.state().live.clone();
-        Box::new(Self { state: Mutex::new(State { live, ..State::default() }) })
+        Box::new(Self::of(self.state().live.clone()))
     }
 
     fn commit(&self, changes: &WriteBatch) -> Result<(), StoreError> {
@@ -186,9 +216,16 @@ impl Store for Memory {
         if rows.is_empty() {
             return Ok(());
         }
-        self.write("ingest a table", |spaces| {
+        let held = |state: &mut State| state.ingests_permitted == Some(0);
+        let mut state = self.ingests.wait_while(self.state(), held).expect(UNPOISONED);
+        state.ingests_permitted = state.ingests_permitted.map(|permitted| permitted - 1);
+        drop(state);
+        let written = self.write("ingest a table", |spaces| {
             spaces[space.index()].extend(rows.iter().map(|(key, value)| (key.to_vec(), value.to_vec())));
-        })
+        });
+        self.state().ingests_ended += 1;
+        self.ingests.notify_all();
+        written
     }
 }
 

@@ -6,6 +6,7 @@
 //! - `kv`: the seam. Read rows, now or as of one moment; commit a batch, all or nothing and durable; ingest a sorted table.
 //! - `rocks` and `memory`: the two things behind the seam. One is what customers run, the other fails on request.
 //! - `identities`: dedupe keys, by far the most numerous rows, as sorted runs instead of puts.
+//! - `identity_filter`: which identities have certainly not been seen.
 //! - `witness`: a second, tiny record of the last commit, because a log cannot tell what was cut off its end.
 //! - `error`: what went wrong, to what, and what a person does next.
 //!
@@ -33,6 +34,7 @@
 pub mod codec;
 mod error;
 mod identities;
+mod identity_filter;
 mod keyspace;
 mod kv;
 mod memory;
