@@ -7,7 +7,7 @@ use tidemark_schemas::ids::TenantId;
 use tidemark_schemas::time::{EventTime, ReceiveTime};
 
 use super::*;
-use crate::archive::{block_row, compress};
+use crate::archive::PackedBlock;
 use crate::store::codec::archive_block_key;
 use crate::store::{Memory, Store, WriteBatch};
 
@@ -25,7 +25,7 @@ fn block(id: &str) -> Vec<u8> {
     block.times.push(EventTime::from_micros(0));
     block.event_routes.push(0);
     block.places.push(1);
-    block_row(&[Some(Fate::Counted)], &compress(&block))
+    PackedBlock::of(&block).row(&[Some(Fate::Counted)])
 }
 
 /// A state with one block for each id, from commit 1 on.
