@@ -19,7 +19,7 @@ use tidemark_core::changes::Fate;
 use tidemark_schemas::limits::REQUEST_BYTES_MAX;
 use tidemark_schemas::time::ReceiveTime;
 
-use super::columns::{Columns, FATES, each_row, may_hold_id};
+use super::columns::{Columns, FATES, each_row, may_hold_id, rows_of};
 use crate::store::codec::{Damaged, Reader, Writer};
 
 const TEXTS: u8 = 1;
@@ -259,10 +259,23 @@ impl<'row> BlockRow<'row> {
     pub fn columns(&self) -> Result<Option<Columns>, Damaged> {
         let Body::Columns { file, .. } = &self.body else { return Ok(None) };
         let columns = Columns::of_file(&Bytes::copy_from_slice(file)).map_err(not_ours)?;
-        if columns.rows != self.mask.events {
-            return Err(Damaged("the block has more or fewer events than fates"));
-        }
+        self.check(columns.rows)?;
         Ok(Some(columns))
+    }
+
+    fn open(&self, file: &[u8]) -> Result<ParquetRecordBatchReaderBuilder<Bytes>, Damaged> {
+        let file =
+            ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(file)).map_err(not_ours)?;
+        self.check(rows_of(file.metadata()).map_err(not_ours)?)?;
+        Ok(file)
+    }
+
+    fn check(&self, rows: usize) -> Result<(), Damaged> {
+        if rows == self.mask.events {
+            Ok(())
+        } else {
+            Err(Damaged("the block has more or fewer events than fates"))
+        }
     }
 
     /// Calls `take` for each event that was kept, in order.
@@ -272,7 +285,7 @@ impl<'row> BlockRow<'row> {
     pub fn each(&self, take: &mut dyn FnMut(ArchivedEvent<'_>)) -> Result<(), Damaged> {
         match &self.body {
             Body::Texts { head, text } => self.each_text(&head.open()?, &text.open()?, take),
-            Body::Columns { file, .. } => self.each_row(open(file)?, take),
+            Body::Columns { file, .. } => self.each_row(self.open(file)?, take),
         }
     }
 
@@ -282,7 +295,7 @@ impl<'row> BlockRow<'row> {
     /// See [`BlockRow::each`].
     pub fn each_like(&self, id: &str, take: &mut dyn FnMut(ArchivedEvent<'_>)) -> Result<(), Damaged> {
         let Body::Columns { file, .. } = &self.body else { return self.each(take) };
-        let file = open(file)?;
+        let file = self.open(file)?;
         if may_hold_id(&file, 0, id).map_err(not_ours)? { self.each_row(file, take) } else { Ok(()) }
     }
 
@@ -321,10 +334,6 @@ impl<'row> BlockRow<'row> {
     }
 }
 
-fn open(file: &[u8]) -> Result<ParquetRecordBatchReaderBuilder<Bytes>, Damaged> {
-    ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(file)).map_err(not_ours)
-}
-
 /// What the library says would not help whoever reads it: the bytes are those of a row, not of a file.
 fn not_ours(_: ParquetError) -> Damaged {
     Damaged("the block's columns do not decode")
@@ -339,54 +348,5 @@ pub fn events_of(row: &[u8]) -> Result<Vec<ArchivedEvent<'static>>, Damaged> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tidemark_core::identity::{ContentDigest, Identity};
-    use tidemark_schemas::exception::ExceptionKind;
-    use tidemark_schemas::ids::TenantId;
-    use tidemark_schemas::time::EventTime;
-
-    fn block(texts: &[&str]) -> EventBlock {
-        let received_at = ReceiveTime::from_micros(77);
-        let mut block = EventBlock::new(TenantId::new("t").expect("a name"), "file".into(), received_at);
-        for (at, text) in texts.iter().enumerate() {
-            let start = block.text.len() as u32;
-            block.text.extend_from_slice(text.as_bytes());
-            block.ranges.push(start..block.text.len() as u32);
-            block.identities.push(Identity(at as u128));
-            block.digests.push(ContentDigest(0));
-            block.times.push(EventTime::from_micros(0));
-            block.event_routes.push(0);
-            block.places.push(at as u64 + 1);
-        }
-        block
-    }
-
-    #[test]
-    fn what_was_kept_comes_back() {
-        let packed = PackedBlock::of(&block(&["a", "bb", "", "dddd", "e"]));
-        let kept = [
-            Some(Fate::Counted),
-            None,
-            Some(Fate::Parked(ExceptionKind::TooLate)),
-            None,
-            Some(Fate::Counted),
-        ];
-        let row = packed.row(&kept);
-        let events = events_of(&row).expect("reads back");
-        let told: Vec<_> =
-            events.iter().map(|e| (e.place, e.counted, String::from_utf8_lossy(&e.raw))).collect();
-        assert_eq!(told, [(1, true, "a".into()), (3, false, "".into()), (5, true, "e".into())]);
-        assert_eq!(events[0].received_at, ReceiveTime::from_micros(77));
-        assert_eq!(BlockRow::of(&row).expect("a row").size().events, 3);
-    }
-
-    #[test]
-    fn a_damaged_row_is_an_error() {
-        let row = PackedBlock::of(&block(&["abc"])).row(&[Some(Fate::Counted)]);
-        for cut in 0..row.len() {
-            assert!(events_of(&row[..cut]).is_err(), "{cut}");
-        }
-        assert!(events_of(&[9; 20]).is_err());
-    }
-}
+#[path = "block_tests.rs"]
+mod tests;

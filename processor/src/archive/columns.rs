@@ -217,8 +217,11 @@ impl Columns {
     }
 }
 
-/// How many rows a file with one row group has.
-fn rows_of(metadata: &ParquetMetaData) -> Result<usize, ParquetError> {
+/// How many rows a file has that [`Columns::into_file`] wrote.
+///
+/// # Errors
+/// [`ParquetError`] when it is none.
+pub fn rows_of(metadata: &ParquetMetaData) -> Result<usize, ParquetError> {
     let columns = WITHOUT_FATE.num_columns();
     match metadata.row_groups() {
         [group] if group.num_columns() == columns => usize::try_from(group.num_rows())
@@ -338,3 +341,7 @@ fn each_row_of(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "columns_tests.rs"]
+mod tests;

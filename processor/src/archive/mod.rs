@@ -7,6 +7,8 @@
 mod block;
 mod columns;
 mod files;
+#[cfg(test)]
+mod lab;
 mod look;
 mod pages;
 mod read;
