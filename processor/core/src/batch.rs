@@ -29,6 +29,10 @@ pub struct EventBlock {
     pub event_routes: Vec<u32>,
     /// `[event]`: its text in `text`.
     pub ranges: Vec<Range<u32>>,
+    /// `[event]`: its attribute `source` in `text`; empty when it has escapes, so that it is not there as it is.
+    pub sources: Vec<Range<u32>>,
+    /// `[event]`: its attribute `id`, likewise.
+    pub ids: Vec<Range<u32>>,
     /// `[event]`: its place in the source, from 1: a line, a row, a place in a batch.
     pub places: Vec<u64>,
     /// The events' bytes as received.
@@ -116,6 +120,8 @@ impl EventBlock {
             times: Vec::with_capacity(events),
             event_routes: Vec::with_capacity(events),
             ranges: Vec::with_capacity(events),
+            sources: Vec::with_capacity(events),
+            ids: Vec::with_capacity(events),
             places: Vec::with_capacity(events),
             text: Vec::new(),
             routes: Vec::new(),

@@ -11,16 +11,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder};
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 
-use super::block::{ArchivedEvent, OpenBlock, Size, size_of};
-use crate::decode::attributes;
+use super::block::{ArchivedEvent, BlockRow, Mask, Size};
+use super::columns::{Columns, FileWriter};
 use crate::store::codec::Damaged;
 use crate::store::{KeyValue, Keyspace, Row, StoreError};
 
@@ -39,8 +34,12 @@ const UNFINISHED: &str = ".tmp";
 /// Where complete files go that the state does not know. Nothing reads it.
 const ORPHANED: &str = "orphaned";
 
-/// Events in one row group, the unit that a reader skips.
+/// Events of small blocks in one row group, the unit that a reader skips.
 const ROW_GROUP_EVENTS: usize = 50_000;
+
+/// One row in four that is no event: more, and what was kept of a block is encoded anew, so that a stream of events that
+/// are sent twice does not fill the archive.
+const IGNORED_SHARE_MAX: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -53,7 +52,7 @@ pub enum ArchiveError {
     )]
     Missing { path: PathBuf },
     #[error("the archive file {path}: {source}; if the file is damaged, restore it from a copy")]
-    Parquet { path: PathBuf, source: parquet::errors::ParquetError },
+    Parquet { path: PathBuf, source: ParquetError },
     #[error("an archived block does not decode ({0}); keep the data folder and restore it from a backup")]
     Damaged(#[from] Damaged),
 }
@@ -63,7 +62,10 @@ pub enum ArchiveError {
 pub struct Manifest {
     pub events: u64,
     pub counted: u64,
-    /// Oldest and newest event time, microseconds since 1970.
+    /// Rows besides, of events that are not in the archive: their fate is `ignored`. Files of the first release have none.
+    #[serde(default)]
+    pub ignored: u64,
+    /// Oldest and newest event time of the rows, microseconds since 1970.
     pub oldest_micros: i64,
     pub newest_micros: i64,
 }
@@ -159,7 +161,7 @@ impl Archiver {
             let rows = self.next_rows(&waiting.last)?;
             let is_end = rows.len() < BLOCKS_READ_MAX;
             for row in rows {
-                let size = size_of(&row.value)?;
+                let size = BlockRow::of(&row.value)?.size();
                 waiting.events += size.events;
                 waiting.bytes += size.bytes;
                 waiting.last.clone_from(&row.key);
@@ -206,19 +208,73 @@ impl Archiver {
 
     fn write_parquet(&self, file: &File, path: &Path, blocks: &[Vec<u8>]) -> Result<Manifest, ArchiveError> {
         let parquet = |source| ArchiveError::Parquet { path: path.to_owned(), source };
-        let mut manifest =
-            Manifest { events: 0, counted: 0, oldest_micros: i64::MAX, newest_micros: i64::MIN };
-        let properties = properties().map_err(parquet)?;
-        let mut writer = ArrowWriter::try_new(file, schema(), Some(properties)).map_err(parquet)?;
+        let mut file = ArchiveFile::new(file).map_err(parquet)?;
         for key in blocks {
             let row = self.store.get(Keyspace::ArchiveBlock, key)?.ok_or(NOT_THERE)?;
-            let block = OpenBlock::open(&row)?;
-            let mut columns = Columns::default();
-            block.each(|event| columns.push(&event, &mut manifest))?;
-            writer.write(&columns.finish()).map_err(parquet)?;
+            let block = BlockRow::of(&row)?;
+            match block.columns()?.filter(|_| is_mostly_kept(&block.mask)) {
+                Some(columns) => file.append(columns, &block.mask).map_err(parquet)?,
+                None => {
+                    block.each(&mut |event| file.gathered.push(event.into_owned()))?;
+                    file.append_gathered(ROW_GROUP_EVENTS).map_err(parquet)?;
+                }
+            }
         }
-        writer.close().map_err(parquet)?;
-        Ok(manifest)
+        file.finish().map_err(parquet)
+    }
+}
+
+fn is_mostly_kept(mask: &Mask<'_>) -> bool {
+    (mask.events() - mask.kept()) * IGNORED_SHARE_MAX <= mask.events()
+}
+
+/// An archive file in the making.
+struct ArchiveFile<'f> {
+    writer: FileWriter<&'f File>,
+    manifest: Manifest,
+    /// Events of small blocks, until they fill a row group.
+    gathered: Vec<ArchivedEvent<'static>>,
+}
+
+impl<'f> ArchiveFile<'f> {
+    fn new(file: &'f File) -> Result<Self, ParquetError> {
+        let manifest =
+            Manifest { events: 0, counted: 0, ignored: 0, oldest_micros: i64::MAX, newest_micros: i64::MIN };
+        Ok(Self { writer: FileWriter::new(file)?, manifest, gathered: Vec::new() })
+    }
+
+    /// Appends a block as it was encoded when it came.
+    fn append(&mut self, columns: Columns, mask: &Mask<'_>) -> Result<(), ParquetError> {
+        self.take_note(&columns, mask.kept(), mask.counted());
+        self.writer.append(columns, mask.iter().map(usize::from))
+    }
+
+    /// Appends what was gathered, when it has at least so many events.
+    fn append_gathered(&mut self, events_min: usize) -> Result<(), ParquetError> {
+        if self.gathered.len() < events_min.max(1) {
+            return Ok(());
+        }
+        let events = std::mem::take(&mut self.gathered);
+        let columns = Columns::of_events(&events);
+        self.take_note(&columns, events.len(), events.iter().filter(|event| event.counted).count());
+        self.writer.append(columns, events.iter().map(ArchivedEvent::fate))
+    }
+
+    fn take_note(&mut self, columns: &Columns, kept: usize, counted: usize) {
+        let manifest = &mut self.manifest;
+        manifest.events += kept as u64;
+        manifest.counted += counted as u64;
+        manifest.ignored += (columns.rows - kept) as u64;
+        // A block without times could be of any.
+        let (oldest, newest) = columns.times().unwrap_or((i64::MIN, i64::MAX));
+        manifest.oldest_micros = manifest.oldest_micros.min(oldest);
+        manifest.newest_micros = manifest.newest_micros.max(newest);
+    }
+
+    fn finish(mut self) -> Result<Manifest, ParquetError> {
+        self.append_gathered(1)?;
+        self.writer.finish()?;
+        Ok(self.manifest)
     }
 }
 
@@ -263,85 +319,6 @@ fn has_same_bytes(one: &Path, other: &Path) -> std::io::Result<bool> {
 
 /// Only the archiver removes blocks.
 const NOT_THERE: Damaged = Damaged("a block that waited for a file is gone");
-
-/// The columns of an archive file. `event` is the CloudEvent as received.
-#[must_use]
-pub fn schema() -> Arc<Schema> {
-    let text = |name: &str| Field::new(name, DataType::Utf8, false);
-    let time =
-        |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false);
-    Arc::new(Schema::new(vec![
-        text("tenant"),
-        text("source"),
-        text("id"),
-        text("type"),
-        text("subject"),
-        time("time"),
-        time("received_at"),
-        text("fate"),
-        text("origin"),
-        Field::new("place", DataType::UInt64, false),
-        text("event"),
-    ]))
-}
-
-fn properties() -> Result<WriterProperties, parquet::errors::ParquetError> {
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_max_row_group_row_count(Some(ROW_GROUP_EVENTS))
-        // An event is looked for by its id.
-        .set_column_bloom_filter_enabled(ColumnPath::from("id"), true);
-    // Hardly ever the same twice: a dictionary and extremes would only cost time.
-    for column in ["id", "event"] {
-        properties = properties
-            .set_column_dictionary_enabled(ColumnPath::from(column), false)
-            .set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::None);
-    }
-    Ok(properties.build())
-}
-
-/// Rows in the making.
-#[derive(Default)]
-struct Columns {
-    texts: [StringBuilder; 8],
-    time: TimestampMicrosecondBuilder,
-    received_at: TimestampMicrosecondBuilder,
-    place: UInt64Builder,
-}
-
-impl Columns {
-    fn push(&mut self, event: &ArchivedEvent<'_>, manifest: &mut Manifest) {
-        let [tenant, source, id, event_type, subject, fate, origin, raw] = &mut self.texts;
-        let known = attributes(&event.raw).expect("archived events were decoded when they were taken");
-        tenant.append_value(&event.tenant);
-        source.append_value(&known.source);
-        id.append_value(&known.id);
-        event_type.append_value(&known.event_type);
-        subject.append_value(&known.subject);
-        fate.append_value(if event.counted { "counted" } else { "waiting" });
-        origin.append_value(&event.origin);
-        raw.append_value(std::str::from_utf8(&event.raw).expect("JSON that was decoded is UTF-8"));
-        let micros = known.time.micros();
-        self.time.append_value(micros);
-        self.received_at.append_value(event.received_at.micros());
-        self.place.append_value(event.place);
-        manifest.events += 1;
-        manifest.counted += u64::from(event.counted);
-        manifest.oldest_micros = manifest.oldest_micros.min(micros);
-        manifest.newest_micros = manifest.newest_micros.max(micros);
-    }
-
-    fn finish(mut self) -> RecordBatch {
-        let [tenant, source, id, event_type, subject, fate, origin, raw] =
-            self.texts.each_mut().map(|column| -> ArrayRef { Arc::new(column.finish()) });
-        let time = Arc::new(self.time.finish().with_timezone("UTC"));
-        let received_at = Arc::new(self.received_at.finish().with_timezone("UTC"));
-        let place = Arc::new(self.place.finish());
-        let columns: Vec<ArrayRef> =
-            vec![tenant, source, id, event_type, subject, time, received_at, fate, origin, place, raw];
-        RecordBatch::try_new(schema(), columns).expect("the columns are those of the schema")
-    }
-}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

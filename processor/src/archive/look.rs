@@ -50,6 +50,6 @@ fn fault_of(path: &Path, manifest: &Manifest) -> Option<String> {
         Ok(reader) => reader.metadata().file_metadata().num_rows(),
         Err(error) => return Some(format!("is damaged: {error}")),
     };
-    let expected = manifest.events;
-    (u64::try_from(rows) != Ok(expected)).then(|| format!("has {rows} events instead of {expected}"))
+    let expected = manifest.events + manifest.ignored;
+    (u64::try_from(rows) != Ok(expected)).then(|| format!("has {rows} rows instead of {expected}"))
 }

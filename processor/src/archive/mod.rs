@@ -5,13 +5,17 @@
 //! file that the state does not know is never deleted: it may hold the only copy of events that a restored state lacks.
 
 mod block;
+mod columns;
 mod files;
+#[cfg(test)]
+mod lab;
 mod look;
+mod pages;
 mod read;
 
 #[cfg(test)]
 pub use block::events_of;
-pub use block::{ArchivedEvent, block_row, compress};
+pub use block::{ArchivedEvent, PackedBlock};
 pub use files::{ArchiveError, ArchivedFile, Archiver};
 pub use look::{FilesLookedAt, look_at_files};
 pub use read::{Found, archived_events, events_between, find_event};

@@ -4,14 +4,12 @@
 use std::fs::File;
 use std::path::Path;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{TimestampMicrosecondType, UInt64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 use tidemark_schemas::summary::Span;
-use tidemark_schemas::time::ReceiveTime;
 
-use super::block::{ArchivedEvent, OpenBlock, size_of};
+use super::block::{ArchivedEvent, BlockRow};
+use super::columns::{IGNORED, each_row, may_hold_id};
 use super::files::{ArchiveError, Manifest};
 use crate::decode::attributes;
 use crate::store::{KeyValue, Keyspace};
@@ -42,10 +40,15 @@ pub fn find_event(
         event.tenant == tenant && attributes(&event.raw).is_some_and(|e| e.source == source && e.id == id)
     };
     let mut found = None;
-    each_pending(store, &mut |event| {
-        if found.is_none() && is_it(&event) {
-            found = Some(Found { event: event.into_owned(), file: None });
+    each_block(store, &mut |row| {
+        if found.is_none() {
+            BlockRow::of(row)?.each_like(id, &mut |event| {
+                if found.is_none() && is_it(&event) {
+                    found = Some(Found { event: event.into_owned(), file: None });
+                }
+            })?;
         }
+        Ok(())
     })?;
     if found.is_some() {
         return Ok(found);
@@ -88,7 +91,7 @@ pub fn events_between(
             each_in_file(&folder.join(&name), |_, _| Ok(true), &mut take_inside)?;
         }
     }
-    each_pending(store, &mut take_inside)
+    each_block(store, &mut |row| Ok(BlockRow::of(row)?.each(&mut take_inside)?))
 }
 
 /// How many events are kept, in files and in blocks.
@@ -98,7 +101,7 @@ pub fn events_between(
 pub fn archived_events(store: &dyn KeyValue) -> Result<u64, ArchiveError> {
     let mut total: u64 = manifests(store)?.iter().map(|(_, manifest)| manifest.events).sum();
     each_block(store, &mut |row| {
-        total += size_of(row)?.events;
+        total += BlockRow::of(row)?.size().events;
         Ok(())
     })?;
     Ok(total)
@@ -125,10 +128,6 @@ pub(super) fn manifests(store: &dyn KeyValue) -> Result<Vec<(String, Manifest)>,
             return Ok(all);
         }
     }
-}
-
-fn each_pending(store: &dyn KeyValue, take: &mut dyn FnMut(ArchivedEvent<'_>)) -> Result<(), ArchiveError> {
-    each_block(store, &mut |row| Ok(OpenBlock::open(row)?.each(&mut *take)?))
 }
 
 fn each_block(
@@ -168,45 +167,10 @@ fn each_in_file(
             Err(error) => Some(Err(error)),
         })
         .collect();
-    let reader = builder.with_row_groups(groups.map_err(parquet)?).build().map_err(parquet)?;
-    for batch in reader {
-        let batch = batch.map_err(|error| parquet(ParquetError::ArrowError(error.to_string())))?;
-        each_row(&batch, take).map_err(parquet)?;
-    }
-    Ok(())
-}
-
-fn may_hold_id(
-    builder: &ParquetRecordBatchReaderBuilder<File>,
-    group: usize,
-    id: &str,
-) -> Result<bool, ParquetError> {
-    let column = builder.parquet_schema().columns().iter().position(|column| column.name() == "id");
-    let Some(column) = column else { return Ok(true) };
-    let filter = builder.get_row_group_column_bloom_filter(group, column)?;
-    Ok(filter.is_none_or(|filter| filter.check(&id)))
-}
-
-fn each_row(batch: &RecordBatch, take: &mut dyn FnMut(ArchivedEvent<'_>)) -> Result<(), ParquetError> {
-    let column = |name: &str| {
-        batch
-            .column_by_name(name)
-            .ok_or_else(|| ParquetError::General(format!("the column `{name}` is missing")))
-    };
-    let text =
-        |name: &str| -> Result<StringArray, ParquetError> { Ok(column(name)?.as_string::<i32>().clone()) };
-    let (tenant, origin, fate, event) = (text("tenant")?, text("origin")?, text("fate")?, text("event")?);
-    let received_at = column("received_at")?.as_primitive::<TimestampMicrosecondType>().clone();
-    let place = column("place")?.as_primitive::<UInt64Type>().clone();
-    for row in 0..event.len() {
-        take(ArchivedEvent {
-            tenant: tenant.value(row).into(),
-            origin: origin.value(row).into(),
-            received_at: ReceiveTime::from_micros(received_at.value(row)),
-            place: place.value(row),
-            counted: fate.value(row) == "counted",
-            raw: event.value(row).as_bytes().into(),
-        });
-    }
-    Ok(())
+    each_row(builder, groups.map_err(parquet)?, &mut |event, fate| {
+        if fate != Some(IGNORED) {
+            take(event);
+        }
+    })
+    .map_err(parquet)
 }

@@ -20,6 +20,7 @@ mod wanted;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 use std::ops::Range;
 
@@ -80,6 +81,7 @@ pub fn decode(
     let mut reader = EventReader::new(key, wanted, &decoded);
     let mut blocks = BlockBuilder {
         block: EventBlock::with_capacity(tenant.clone(), origin.to_owned(), received_at, records.len()),
+        text,
         rows: vec![Rows::default(); wanted.types()],
         routes: HashTable::new(),
         hashing: foldhash::fast::RandomState::default(),
@@ -154,6 +156,7 @@ pub fn envelope(record: &[u8]) -> Option<EventRef> {
 
 struct BlockBuilder<'r> {
     block: EventBlock,
+    text: &'r [u8],
     rows: Vec<Rows<'r>>,
     /// Indices into the block's routes.
     routes: HashTable<u32>,
@@ -182,6 +185,8 @@ impl<'r> BlockBuilder<'r> {
         block.times.push(event.time);
         block.event_routes.push(route);
         block.ranges.push(range.clone());
+        block.sources.push(place_in(self.text, &event.source));
+        block.ids.push(place_in(self.text, &event.id));
         block.places.push(place);
     }
 
@@ -210,4 +215,12 @@ impl<'r> BlockBuilder<'r> {
         routes.insert_unique(hash, index, rehash);
         index
     }
+}
+
+/// Where a text attribute lies; empty when it has escapes.
+fn place_in(text: &[u8], attribute: &Cow<'_, str>) -> Range<u32> {
+    let Cow::Borrowed(attribute) = attribute else { return 0..0 };
+    let start = attribute.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+    assert!(start + attribute.len() <= text.len(), "an attribute without escapes is borrowed from the text");
+    start as u32..(start + attribute.len()) as u32
 }

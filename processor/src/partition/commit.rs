@@ -19,7 +19,7 @@ use tidemark_schemas::wire;
 use super::exceptions::Exceptions;
 use super::load::{load, trim};
 use super::prepare::{PreparedBlock, Preparer};
-use crate::archive;
+use crate::archive::ArchivedFile;
 use crate::store::codec::{
     Codec, archive_block_key, group_count_key, group_key, posting_key, series_key, settle_key, settle_row,
     task_key, time_key, window_key,
@@ -322,7 +322,7 @@ impl Partition {
     ///
     /// # Errors
     /// As [`Partition::take`].
-    pub fn archived(&mut self, file: &archive::ArchivedFile, now: ReceiveTime) -> Result<(), PartitionError> {
+    pub fn archived(&mut self, file: &ArchivedFile, now: ReceiveTime) -> Result<(), PartitionError> {
         self.guarded(|partition| {
             let mut staged = partition.staged();
             staged.batch.delete_range(Keyspace::ArchiveBlock, &file.from, &file.to);
@@ -374,7 +374,7 @@ impl Partition {
 
     /// Keeps the events of this part of the block that were seen for the first time.
     fn stage_archive(&mut self, prepared: &PreparedBlock, fates: &Fates, from: usize, staged: &mut Staged) {
-        let Some(compressed) = &prepared.archive else {
+        let Some(packed) = &prepared.archive else {
             // A replayed event was kept when it came, or counted here then.
             if prepared.block.replays.is_empty() {
                 let kept = fates.events[from..].iter().filter(|fate| is_kept(**fate)).count();
@@ -387,7 +387,7 @@ impl Partition {
             .collect();
         if kept.iter().any(Option::is_some) {
             let key = archive_block_key(self.working.progress.commits + 1, staged.archive_blocks);
-            staged.batch.put(Keyspace::ArchiveBlock, &key, &archive::block_row(&kept, compressed));
+            staged.batch.put(Keyspace::ArchiveBlock, &key, &packed.row(&kept));
             staged.archive_blocks += 1;
         }
     }

@@ -10,7 +10,7 @@ use tidemark_schemas::ids::TenantId;
 use tidemark_schemas::time::ReceiveTime;
 
 use super::commit::Position;
-use crate::archive::{self, ArchivedEvent};
+use crate::archive::{ArchivedEvent, PackedBlock};
 use crate::decode::{PlacedRecord, joined};
 use crate::ingest_plan::IngestPlan;
 
@@ -52,7 +52,7 @@ pub struct PreparedBlock {
     /// The terms it was resolved under. Under other terms it must be resolved again.
     pub terms: Arc<Terms>,
     /// The compressed events, when there is an archive.
-    pub archive: Option<Vec<u8>>,
+    pub archive: Option<PackedBlock>,
     pub position: Option<Position>,
 }
 
@@ -159,8 +159,8 @@ impl Preparer {
     #[must_use]
     pub fn prepare_decoded(&self, block: EventBlock, position: Option<Position>) -> PreparedBlock {
         let resolved = resolve(&self.terms, &self.key, &block);
-        let archive = (self.archives && block.replays.is_empty() && !block.is_empty())
-            .then(|| archive::compress(&block));
+        let archive =
+            (self.archives && block.replays.is_empty() && !block.is_empty()).then(|| PackedBlock::of(&block));
         PreparedBlock { block, resolved, terms: Arc::clone(&self.terms), archive, position }
     }
 }
