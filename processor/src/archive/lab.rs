@@ -28,7 +28,7 @@ pub fn block(records: &[String]) -> EventBlock {
         origin: "file",
         received_at: ReceiveTime::from_micros(77),
     };
-    let mut block = decode(&Wanted::default(), provenance, &text, &placed).block;
+    let mut block = decode(&Wanted::default(), provenance, &text, &placed, |_| {});
     assert_eq!((block.len(), block.rejections.len()), (records.len(), 0), "all records are events");
     block.text = text;
     block

@@ -185,8 +185,8 @@ impl<'r> BlockBuilder<'r> {
         block.times.push(event.time);
         block.event_routes.push(route);
         block.ranges.push(range.clone());
-        block.sources.push(place_in(self.text, &event.source));
-        block.ids.push(place_in(self.text, &event.id));
+        block.sources.push(place_in(self.text, event.source));
+        block.ids.push(place_in(self.text, event.id));
         block.places.push(place);
     }
 
@@ -217,10 +217,11 @@ impl<'r> BlockBuilder<'r> {
     }
 }
 
-/// Where a text attribute lies; empty when it has escapes.
-fn place_in(text: &[u8], attribute: &Cow<'_, str>) -> Range<u32> {
-    let Cow::Borrowed(attribute) = attribute else { return 0..0 };
-    let start = attribute.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
-    assert!(start + attribute.len() <= text.len(), "an attribute without escapes is borrowed from the text");
-    start as u32..(start + attribute.len()) as u32
+/// Where a text attribute lies; empty when it had escapes and was decoded aside.
+fn place_in(text: &[u8], attribute: &str) -> Range<u32> {
+    let start = attribute.as_ptr().addr().checked_sub(text.as_ptr().addr());
+    match start.filter(|start| start + attribute.len() <= text.len()) {
+        Some(start) => start as u32..(start + attribute.len()) as u32,
+        None => 0..0,
+    }
 }
