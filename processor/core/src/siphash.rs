@@ -140,7 +140,7 @@ mod tests {
                 let number = number >> (64 - 8 * count);
                 ours.number(number, count);
                 library.write(&number.to_le_bytes()[..count]);
-                prop_assert_eq!(ours.clone().finish(), library.finish128().as_u64());
+                prop_assert_eq!(ours.finish(), library.finish128().as_u64());
             }
         }
     }

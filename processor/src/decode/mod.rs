@@ -20,7 +20,6 @@ mod wanted;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::hash::BuildHasher;
 use std::ops::Range;
 
