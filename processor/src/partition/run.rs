@@ -39,7 +39,7 @@ pub enum Input {
     /// Exceptions, who dismisses them, and why. The reply has how many were open.
     Dismiss(Vec<RecordId>, String, String, Reply<Result<u64, Arc<PartitionError>>>),
     PutInForce(Vec<(String, String)>, Arc<Preparer>, Reply<Result<(), OpenError>>),
-    Archived(ArchivedFile, Reply<Result<(), Arc<PartitionError>>>),
+    Archived(Box<ArchivedFile>, Reply<Result<(), Arc<PartitionError>>>),
 }
 
 /// How far the partition has come, for whoever waits for news.

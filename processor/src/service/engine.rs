@@ -120,7 +120,7 @@ impl Engine {
         let Some(archiver) = &self.archiver else { return Ok(0) };
         let mut files = 0;
         while let Some(file) = archiver.write_next(flush)? {
-            let committed = self.handle.ask(|reply| Input::Archived(file, reply));
+            let committed = self.handle.ask(|reply| Input::Archived(Box::new(file), reply));
             committed.ok_or(EngineError::Stopped)?.map_err(|_| EngineError::Stopped)?;
             files += 1;
         }
