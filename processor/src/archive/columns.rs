@@ -160,7 +160,7 @@ impl Columns {
             id,
             encoder.repeated(&column(3), &rows.event_type)?,
             encoder.repeated(&column(4), &rows.subject)?,
-            encoder.numbers(&column(5), &rows.time, Numbers::Plain)?,
+            encoder.numbers(&column(5), &rows.time, Numbers::Ascending)?,
             encoder.numbers(&column(6), &rows.received_at, Numbers::Repeated)?,
             encoder.repeated(&column(7), &rows.origin)?,
             encoder.numbers(&column(8), &rows.place, Numbers::Ascending)?,

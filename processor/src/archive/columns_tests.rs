@@ -71,6 +71,14 @@ fn check(records: &[String]) {
     }
 }
 
+#[test]
+fn attributes_without_escapes_are_not_read_again() {
+    let block = block(&[event_of("/s", "a b", "t", "s"), event_of("/\\u0073", "\\u00e9", "t", "s")]);
+    let text = |range: &Range<u32>| std::str::from_utf8(block.slice(range)).expect("UTF-8");
+    let told: Vec<_> = block.sources.iter().zip(&block.ids).map(|(s, i)| (text(s), text(i))).collect();
+    assert_eq!(told, [("/s", "a b"), ("", "")]);
+}
+
 /// Numbers of distinct values around which the width of their numbers changes, and rows that fill no group of eight.
 #[test]
 fn dictionaries_of_every_width_are_read() {

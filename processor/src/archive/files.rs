@@ -22,7 +22,7 @@ use crate::store::{KeyValue, Keyspace, Row, StoreError};
 /// Blocks read at once: at most as many megabytes as a few requests hold.
 const BLOCKS_READ_MAX: usize = 8;
 
-/// Events in one file: about 15 MB of Parquet, and 100 MB of memory while it is written.
+/// Events in one file: about 18 MB of Parquet. Large blocks are in memory one at a time while it is written.
 const FILE_EVENTS_MAX: u64 = 250_000;
 
 /// Bytes of events in one file, so that large events do not fill the memory.

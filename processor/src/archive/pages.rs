@@ -22,7 +22,7 @@ use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use std::hash::BuildHasher;
 
-/// The fastest level of the format: measured against LZ4, it takes a quarter longer and saves a third of the bytes.
+/// The fastest level of the format. LZ4 takes a fifth less time, and nearly twice the bytes.
 const ZSTD_LEVEL: i32 = 1;
 
 /// Compressed at once. What it holds stays in a core's cache.
@@ -56,7 +56,7 @@ impl<'r> Repeated<'r> {
     /// The same text in all rows.
     #[must_use]
     pub fn same(text: &'r str, rows: usize) -> Self {
-        Self { texts: vec![text], rows: vec![0; rows], ..Self::default() }
+        Self::by_index(std::iter::once(text), &vec![0; rows])
     }
 
     /// A row that has this text.
@@ -99,11 +99,9 @@ impl<'r> FromIterator<&'r str> for Repeated<'r> {
 /// How numbers are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
-    /// Hardly ever the same twice, and in no order.
-    Plain,
     /// Mostly the same.
     Repeated,
-    /// Mostly one after another.
+    /// Mostly a little more than the one before.
     Ascending,
 }
 
@@ -180,14 +178,13 @@ impl Encoder {
         numbers: &[i64],
         kind: Numbers,
     ) -> Result<Chunk, ParquetError> {
-        let mut properties = WriterProperties::builder()
-            .set_compression(compression())
+        let properties = WriterProperties::builder()
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
-            .set_dictionary_enabled(kind == Numbers::Repeated);
-        if kind == Numbers::Ascending {
-            properties = properties.set_encoding(Encoding::DELTA_BINARY_PACKED);
-        }
+            .set_dictionary_enabled(kind == Numbers::Repeated)
+            // Of steps that are packed into bits, zstd saves nothing.
+            .set_compression(Compression::UNCOMPRESSED)
+            .set_encoding(Encoding::DELTA_BINARY_PACKED);
         let mut sink = TrackedWrite::new(Vec::new());
         let pages = Box::new(SerializedPageWriter::new(&mut sink));
         let mut writer = get_column_writer(column.clone(), properties.build().into(), pages);

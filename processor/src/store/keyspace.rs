@@ -118,7 +118,8 @@ pub enum Keyspace {
 
     /// Kept events that are not in an archive file yet.
     ///
-    /// Key: commit `u64`, block `u32`. Value: which events were kept, and their compressed texts.
+    /// Key: commit `u64`, block `u32`. Value: which events were kept, and their texts or columns,
+    /// compressed.
     /// Lifetime: until a file that holds them is durable. Absent: written to a file, or nothing was kept.
     ArchiveBlock,
 
