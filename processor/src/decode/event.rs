@@ -172,7 +172,7 @@ impl<'w, 'r> EventReader<'w, 'r> {
         found.clear();
         let mut attributes = Attributes::default();
         let (mut digest, mut wanted) = (0_u64, None);
-        let mut content = Content { key: *key, reader: Reader::new(text), decoded, names, open, found };
+        let mut content = Content { key, reader: Reader::new(text), decoded, names, open, found };
         content.reader.expect(b'{')?;
         let mut before = Before::FirstIn(NameId::EVENT);
         let mut more = content.reader.has_first(b'}');
