@@ -141,6 +141,9 @@ fn members_decide_the_verdict() {
         (r#""data_base64":"AAEC","data":1"#, "invalid_data $"),
         (r#""shard":1,"shard":1"#, "duplicate_key $.shard"),
         (r#""shard":1,"sh\u0061rd":2"#, "duplicate_key $.shard"),
+        (r#""id":"","shard":1,"shard":2"#, "duplicate_key $.shard"),
+        (r#""id":"","data":{"a":1,"a":2}"#, "invalid_attribute $.id"),
+        (r#""id":"","source":"#, "invalid_json $"),
         (r#""data":{"a":{"b":[0,{"c d":1,"c d":2}]}}"#, "duplicate_key $.data.a.b[1]['c d']"),
         (r#""data":{"a":["\ud800"]}"#, "invalid_json $.data.a[0]"),
         (r#""data":{"\udc00":1}"#, "invalid_json $.data"),
@@ -270,6 +273,40 @@ fn wanted_values_are_found() {
         assert_eq!(decoded.rows[0].values[0], n, "{content_type}");
         assert_eq!(decoded.rows[0].values[3], text("acme"));
     }
+}
+
+#[test]
+fn values_before_the_type_are_found() {
+    let mut wanted = Wanted::default();
+    for path in [&["data", "n"][..], &["id"], &["subject"]] {
+        wanted.slot("api.request", &path.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    }
+    let first = r#"{"data":{"n":1.50,"m":{}},"id":"a\u0062","source":"/api","specversion":"1.0","subject":"acme","time":"2026-01-31T13:45:00Z","type":"api.request"}"#;
+    let decoded = decode_with(&wanted, &[first.as_bytes(), first.replace("api.request", "other").as_bytes()]);
+    let expected = [FieldValue::Number("1.50"), FieldValue::Text("ab"), FieldValue::Text("acme")];
+    assert_eq!((&decoded.rows[0].events[..], &decoded.rows[0].values[..]), (&[0][..], &expected[..]));
+    assert_eq!(decoded.block.len(), 2);
+}
+
+#[test]
+fn however_many_names_there_are_each_record_is_read_alike() {
+    let members = |from: usize| (from..from + 1_000).map(|at| format!("\"m{at}\":{at}")).collect::<Vec<_>>();
+    let records: Vec<String> =
+        (0..7).map(|at| event_with_data(&format!("{{{}}}", members(at % 6 * 1_000).join(",")))).collect();
+    let block = decode_all(&records.iter().map(String::as_bytes).collect::<Vec<_>>());
+    assert_eq!(block.digests, records.iter().map(|record| digest(record)).collect::<Vec<_>>());
+    assert_eq!(block.digests[0], block.digests[6]);
+}
+
+/// Both are stored: another value would make every event of before a new one, or a conflict.
+#[test]
+fn identity_and_digest_of_an_event_never_change() {
+    let event = event_with_data(r#"{"a":[1,-2.50,true,null,12345678901234567890123],"b":{"c":"é"}}"#);
+    let block = decode_all(&[event.as_bytes()]);
+    assert_eq!(
+        (block.identities[0].0, block.digests[0].0),
+        (0x1f15_ac41_1b6c_7196_a3e8_d8b7_e5fb_2249, 0x71fa_6b99_95e1_a385)
+    );
 }
 
 #[test]
@@ -450,6 +487,13 @@ proptest! {
     fn the_digest_sees_content_only(tree in trees(), a in any::<u64>(), b in any::<u64>()) {
         let (left, right) = (event_with_data(&tree.write(a)), event_with_data(&tree.write(b)));
         prop_assert_eq!(digest(&left), digest(&right), "{}\n{}", left, right);
+    }
+
+    #[test]
+    fn records_of_a_block_do_not_show_in_each_other(trees in prop::collection::vec((trees(), any::<u64>()), 1..6)) {
+        let records: Vec<_> = trees.iter().map(|(tree, style)| event_with_data(&tree.write(*style))).collect();
+        let block = decode_all(&records.iter().map(String::as_bytes).collect::<Vec<_>>());
+        prop_assert_eq!(block.digests, records.iter().map(|record| digest(record)).collect::<Vec<_>>());
     }
 
     #[test]
