@@ -103,8 +103,7 @@ impl IdentityFilter {
         let Some(spills) = read_spills(store)? else { return Ok(None) };
         let counted = spills.iter().fold(0, |sum: u64, spill| sum.saturating_add(spill.identities));
         let spills = Spills { spills, ..Self::empty(recent_max).spills };
-        let segments: Vec<_> =
-            (0..SEGMENTS).map(|number| spills.build_segment(store, number)).collect::<Result<_, _>>()?;
+        let segments = spills.build_all(store)?;
         let built: usize = segments.iter().map(|segment| segment.identities).sum();
         Ok((built > 0 && built as u64 == counted).then_some(Self { segments, spills }))
     }
@@ -143,8 +142,7 @@ impl IdentityFilter {
         let spill = Spill { through: 0, identities, newest_forget_day };
         write_spill(store, spill, fingerprints.iter().map(Vec::as_slice))?;
         let spills = Spills { spills: vec![spill], ..Self::empty(recent_max).spills };
-        let segments = (0..SEGMENTS).map(|number| spills.build_segment(store, number));
-        Ok(Self { segments: segments.collect::<Result<_, _>>()?, spills })
+        Ok(Self { segments: spills.build_all(store)?, spills })
     }
 
     pub(super) fn insert(&mut self, identity: Identity) {
@@ -239,6 +237,25 @@ impl Spilling {
 }
 
 impl Spills {
+    /// Segment by segment, because each fits in a processor's cache, and on all cores: a start waits for it.
+    fn build_all(&self, store: &dyn Store) -> Result<Vec<Segment>, StoreError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let numbers: Vec<usize> = (0..SEGMENTS).collect();
+        std::thread::scope(|scope| {
+            let build =
+                |part: &[usize]| part.iter().map(|number| self.build_segment(store, *number)).collect();
+            let parts = numbers.chunks(SEGMENTS.div_ceil(threads));
+            let parts: Vec<_> = parts.map(|part| scope.spawn(move || build(part))).collect();
+            let mut segments = Vec::with_capacity(SEGMENTS);
+            for part in parts {
+                let part: Result<Vec<_>, _> =
+                    part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                segments.extend(part?);
+            }
+            Ok(segments)
+        })
+    }
+
     fn build_segment(&self, store: &dyn Store, number: usize) -> Result<Segment, StoreError> {
         let keys: Vec<_> = self.spills.iter().map(|spill| row_key(spill.through, number)).collect();
         let keys: Vec<&[u8]> = keys.iter().map(<[u8; 9]>::as_slice).collect();

@@ -18,9 +18,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType,
-    DBRawIterator, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions,
-    Snapshot, SstFileWriter, UniversalCompactOptions, WriteOptions, properties,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBCompactionStyle, DBCompressionType, DBRawIterator, DBRecoveryMode, Env, ErrorKind,
+    IngestExternalFileOptions, LogLevel, Options, ReadOptions, Snapshot, SstFileWriter,
+    UniversalCompactOptions, UniversalCompactionStopStyle, WriteOptions, properties,
 };
 
 use super::error::StoreError;
@@ -88,7 +89,10 @@ impl Rocks {
         let rows = root.join("rows");
         prepare(root, &rows)?;
         let cache = Cache::new_lru_cache(settings.block_cache_bytes);
-        let database = database_options(settings);
+        let mut database = database_options(settings);
+        let mut environment = Env::new().map_err(|error| classify(root, "start its threads", &error))?;
+        environment.lower_thread_pool_cpu_priority();
+        database.set_env(&environment);
         refuse_unknown_spaces(root, &rows, &database)?;
         let families = Keyspace::ALL
             .map(|space| ColumnFamilyDescriptor::new(space.name(), space_options(space, settings, &cache)));
@@ -545,8 +549,9 @@ fn database_options(settings: &Settings) -> Options {
     options.set_paranoid_checks(true);
     options.set_db_write_buffer_size(settings.write_buffer_bytes);
     options.set_max_total_wal_size(LOG_OF_WRITES_BYTES_MAX);
-    // Two cores: one flush and one merge beside the partition's own threads.
-    options.set_max_background_jobs(2);
+    // One flush and two merges, because a merge of many identities takes minutes and the other key spaces must not wait
+    // for it. Merges yield to the partition's own threads.
+    options.set_max_background_jobs(3);
     options.set_max_open_files(settings.open_files_max);
     // Tables reach the disk steadily; one large writeback at their end would hold up the fsync of a commit.
     options.set_bytes_per_sync(MIB as u64);
@@ -579,6 +584,10 @@ fn space_options(space: Keyspace, settings: &Settings, cache: &Cache) -> Options
             // Keyed hashes do not compress. A ribbon filter would save 3 of 10 bits, but writing a table then took
             // 0.87 s instead of 0.54 s and a look-up 1,004 ns instead of 924 ns; merges write each filter again.
             table.set_bloom_filter(10.0, false);
+            // Index and filter in blocks of 4 kB: whole ones of a merged table have megabytes, and a cache that cannot
+            // hold them all would read one of those for each look-up.
+            table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+            table.set_partition_filters(true);
             options.set_compression_type(DBCompressionType::None);
             // Nothing is written through this memtable; its size is what decides up to which size a new table's
             // index and filter are pinned, and a table of `RECENT_MAX` identities is to be.
@@ -595,16 +604,20 @@ fn space_options(space: Keyspace, settings: &Settings, cache: &Cache) -> Options
     options
 }
 
-/// Tables of random keys overlap everywhere, so merging level by level would rewrite a row ten times or more; merging
-/// runs of like size rewrites it about once for each fourfold growth, and a look-up asks at most eight filters.
+/// Tables of random keys overlap everywhere, so merging level by level would rewrite a row ten times or more. Runs of like
+/// size are merged, at least eight at once: a row is rewritten twice until there are hundreds of millions. A look-up then asks
+/// up to 24 filters, which `identity_filter` makes rare.
 fn merge_by_tiers(options: &mut Options) {
     options.set_compaction_style(DBCompactionStyle::Universal);
-    options.set_level_zero_file_num_compaction_trigger(8);
-    options.set_level_zero_slowdown_writes_trigger(24);
-    options.set_level_zero_stop_writes_trigger(40);
+    options.set_level_zero_file_num_compaction_trigger(24);
+    // While the largest merge runs, hundreds of tables may arrive. They cost memory and the few look-ups that pass, and
+    // slowing commits down would not make it end earlier.
+    options.set_level_zero_slowdown_writes_trigger(400);
+    options.set_level_zero_stop_writes_trigger(500);
     let mut universal = UniversalCompactOptions::default();
-    universal.set_size_ratio(20);
-    universal.set_min_merge_width(2);
+    universal.set_size_ratio(50);
+    universal.set_stop_style(UniversalCompactionStopStyle::Similar);
+    universal.set_min_merge_width(8);
     // No identity is written twice while it is remembered: there is no dead space that merging all would win back.
     universal.set_max_size_amplification_percent(1_000);
     options.set_universal_compaction_options(&universal);
