@@ -82,6 +82,7 @@ impl ReceiveTime {
     }
 }
 
+#[inline]
 fn digits(bytes: &[u8]) -> Result<i64, TimeError> {
     let (mut sum, mut all_digits) = (0_i64, true);
     for byte in bytes {
@@ -119,14 +120,18 @@ fn read_fraction(text: &[u8]) -> Result<(i64, &[u8]), TimeError> {
     let Some((b'.', rest)) = text.split_first() else {
         return Ok((0, text));
     };
-    let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if count == 0 {
-        return Err(TimeError::Syntax);
+    let (mut micros, mut count) = (0, 0);
+    while let Some(digit @ b'0'..=b'9') = rest.get(count) {
+        if count < 6 {
+            micros += i64::from(digit - b'0') * MICROS_OF_DIGIT[count];
+        }
+        count += 1;
     }
-    let kept = count.min(6);
-    let micros = digits(&rest[..kept])? * 10_i64.pow(6 - kept as u32);
-    Ok((micros, &rest[count..]))
+    if count == 0 { Err(TimeError::Syntax) } else { Ok((micros, &rest[count..])) }
 }
+
+/// What a one is worth in each place behind the point of a second.
+const MICROS_OF_DIGIT: [i64; 6] = [100_000, 10_000, 1_000, 100, 10, 1];
 
 fn read_offset(zone: &[u8]) -> Result<i64, TimeError> {
     match zone {

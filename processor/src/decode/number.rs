@@ -29,6 +29,31 @@ pub(super) enum Canonical<'a> {
 
 /// `text` is in JSON's number grammar.
 pub(super) fn canonical(text: &str) -> Canonical<'_> {
+    short_integer(text.as_bytes()).unwrap_or_else(|| any_number(text))
+}
+
+/// The common case: a few digits and nothing else.
+#[inline]
+fn short_integer(text: &[u8]) -> Option<Canonical<'static>> {
+    if text.len() > SHORT_DIGITS_MAX {
+        return None;
+    }
+    let (mut digits, mut exponent) = (0_u64, 0);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        digits = digits * 10 + u64::from(digit);
+    }
+    while digits != 0 && digits % 10 == 0 {
+        digits /= 10;
+        exponent += 1;
+    }
+    Some(Canonical::Short { negative: false, digits, exponent })
+}
+
+fn any_number(text: &str) -> Canonical<'_> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -138,6 +163,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_short_way_agrees_with_the_long(text in "0|[1-9][0-9]{0,20}|[1-9]0{0,18}") {
+            prop_assert_eq!(canonical(&text), any_number(&text));
+        }
+
         #[test]
         fn agrees_with_exact_decimals(a in "-?(0|[1-9][0-9]{0,17})(\\.[0-9]{1,9})?(e[+-]?[0-4])?", zeros in 0..4_usize) {
             let b = match a.find('e') {
