@@ -190,6 +190,8 @@ fn a_table_that_cannot_be_written_stops_the_next_commit() {
     }
 }
 
+type Damage<'a> = &'a dyn Fn(&mut WriteBatch);
+
 #[test]
 fn a_filter_that_is_missing_or_damaged_is_made_again() {
     let sound = Arc::new(Memory::new());
@@ -197,8 +199,7 @@ fn a_filter_that_is_missing_or_damaged_is_made_again() {
     let rows = sound.scan(Keyspace::IdentityFilter, b"", None, 10_000).expect("readable");
     let head = rows.iter().position(|row| row.key.len() == 8).expect("a head");
     let end = [0xff; 10];
-    type Damage<'a> = &'a dyn Fn(&mut WriteBatch);
-    let damages: [(&str, Damage<'_>); 6] = [
+    let damages: [(&str, Damage); 6] = [
         ("all gone", &|batch| batch.delete_range(Keyspace::IdentityFilter, b"", &end)),
         ("a head gone", &|batch| batch.delete(Keyspace::IdentityFilter, &rows[head].key)),
         ("a row gone", &|batch| batch.delete(Keyspace::IdentityFilter, &rows[head + 1].key)),
